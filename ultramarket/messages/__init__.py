@@ -1,0 +1,1 @@
+"""What actors are told, what they record and how they show themselves: one file an actor."""

@@ -1,0 +1,257 @@
+"""The log of every partition: what a turn appends in one commit, and what a partition's owner reads back."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Final, Protocol
+
+from ultramarket.errors import UltraMarketError
+
+
+class JournalError(UltraMarketError):
+    """The journal did not do what it was asked."""
+
+
+class CommitRefused(JournalError):
+    """The store refuses something in the commit (a constraint, a size, a bad text); nothing of it was written."""
+
+
+class ClaimTaken(CommitRefused):
+    """A claimed value belongs to another entity; nothing of the commit was written."""
+
+
+class CommitBusy(JournalError):
+    """A serialisation failure or a deadlock; nothing was written, the same commit may be tried again."""
+
+
+class Fenced(JournalError):
+    """A partition in the commit has another owner by now, or its log is not where we thought; nothing was written."""
+
+
+class JournalLost(JournalError):
+    """The connection broke; whether the commit took effect is not known."""
+
+
+class Timer(Enum):
+    """What a turn does to the entity's timer besides setting it."""
+
+    KEEP = "keep"
+    DROP = "drop"
+
+
+KEEP: Final = Timer.KEEP
+DROP: Final = Timer.DROP
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A partition as its owner knows it: the epoch it was taken with, and the seq of its last event."""
+
+    kind: str
+    no: int
+    epoch: int
+    tail: int
+
+
+@dataclass(slots=True)
+class EventRow:
+    """An event as stored; `data` is its exact text, `hash` the entity's chain up to here."""
+
+    seq: int
+    version: int
+    type: str
+    data: str
+    at: datetime
+    command: str
+    actor: str
+    trace: str
+    hash: bytes
+
+
+@dataclass(slots=True)
+class ReplyRow:
+    """An answer kept for 24 hours under the client's key."""
+
+    command: str
+    body_hash: bytes
+    reply: str
+
+
+@dataclass(slots=True)
+class OutboxRow:
+    """A message for the entity `kind`:`id` in partition `no`."""
+
+    message: str
+    kind: str
+    no: int
+    id: str
+    body: str
+
+
+@dataclass(slots=True)
+class PartRow:
+    """A new value of an entity part; None drops it."""
+
+    part: str
+    value: str | None
+    due_at: datetime | None
+
+
+@dataclass(slots=True)
+class TurnRows:
+    """All that one turn of one entity writes.
+
+    Attributes:
+        before: the entity's version before the turn, 0 for a new one.
+        version: its version afterwards; equal to `before` when the turn touches no entity.
+    """
+
+    kind: str
+    no: int
+    id: str
+    before: int
+    version: int
+    shape: int = 1
+    head: bytes = b""
+    state: str = ""
+    events: list[EventRow] = field(default_factory=list)
+    replies: list[ReplyRow] = field(default_factory=list)
+    outbox: list[OutboxRow] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+    parts: list[PartRow] = field(default_factory=list)
+    timer: datetime | Timer = KEEP
+    claims: list[tuple[str, str]] = field(default_factory=list)
+    drops: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What a group of turns needs before it can be judged.
+
+    Attributes:
+        entities: (kind, id) not in memory.
+        parts: (kind, id, part) that the commands need.
+        due: (kind, id) whose due parts a wake-up needs, at most 64 each.
+        replies: (kind, id, command) that may have been answered before.
+        messages: ids of messages that may have been taken before.
+        now: parts due at or before this time are due.
+    """
+
+    entities: list[tuple[str, str]] = field(default_factory=list)
+    parts: list[tuple[str, str, str]] = field(default_factory=list)
+    due: list[tuple[str, str]] = field(default_factory=list)
+    replies: list[tuple[str, str, str]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    now: datetime | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything is wanted at all."""
+        return bool(self.entities or self.parts or self.due or self.replies or self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntity:
+    """An entity row."""
+
+    version: int
+    shape: int
+    head: bytes
+    state: str
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What was found of a `Wanted`; what is missing does not exist.
+
+    Attributes:
+        due: (kind, id) to the due parts as (part, value), and `next_due` to when the next part will be due.
+    """
+
+    entities: dict[tuple[str, str], StoredEntity] = field(default_factory=dict)
+    parts: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    due: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    next_due: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    replies: dict[tuple[str, str, str], tuple[bytes, str]] = field(default_factory=dict)
+    messages: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A message that waits in the outbox; `n` gives the order."""
+
+    n: int
+    message: str
+    kind: str
+    no: int
+    id: str
+    body: str
+
+
+class Journal(Protocol):
+    """One connection to the log, with one statement in flight: calls wait for each other.
+
+    Every call raises `JournalLost` when the connection breaks; `open` then makes a new one.
+    """
+
+    async def open(self) -> datetime:
+        """Connect (again); gives the store's time."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect; harmless when not connected."""
+        ...
+
+    async def take(self, kind: str, no: int, owner: str) -> Lane:
+        """Become the owner of a partition: epoch + 1, in a transaction of its own. Waits for a commit in flight."""
+        ...
+
+    async def load(self, wanted: Wanted) -> Loaded:
+        """Everything wanted, in one select."""
+        ...
+
+    async def taken_claims(self, claims: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
+        """Those of the claims (namespace, value) that somebody holds, with the holder's (kind, id)."""
+        ...
+
+    async def commit(self, lanes: Sequence[tuple[Lane, int]], turns: Sequence[TurnRows]) -> datetime:
+        """Append the turns, all or nothing; each lane comes with its new tail. Gives the store's time.
+
+        Raises:
+            Fenced: a lane's epoch or tail is not as expected, an entity's version moved, or a message was taken before.
+            ClaimTaken: a claim belongs to another entity.
+            CommitRefused: SQL errors of class 21, 22, 23 and 54.
+            CommitBusy: 40001 and 40P01.
+            JournalLost: the outcome is unknown.
+        """
+        ...
+
+    async def pending(
+        self, lanes: Sequence[tuple[str, int]], after: int, older_than: float, limit: int
+    ) -> list[Pending]:
+        """Messages waiting for these partitions (kind, no) with n > after, at least `older_than` seconds old, in order."""
+        ...
+
+    async def park(self, lane: Lane, message: str, source: str, reason: str) -> bool:
+        """Move a message from the outbox to the parked ones; False when it is not there any more.
+
+        Raises:
+            Fenced: the partition has another owner.
+        """
+        ...
+
+    async def blocked(self, lanes: Sequence[tuple[str, int]]) -> set[tuple[str, int, str, str]]:
+        """(kind, no, source, id) of the parked messages: later ones of that source to that entity wait behind them."""
+        ...
+
+    async def due_timers(self, lanes: Sequence[tuple[str, int]], until: datetime) -> list[tuple[str, str, datetime]]:
+        """(kind, id, due_at) of the timers of these partitions due until then."""
+        ...
+
+    def history(self, kind: str, id: str) -> AsyncIterator[EventRow]:
+        """The events of an entity in order."""
+        ...
+
+    async def numbers(self, sequence: str, count: int) -> list[int]:
+        """The next numbers of a sequence: unique and growing, with gaps."""
+        ...

@@ -1,0 +1,158 @@
+"""Keeps a committer alive: takes its partitions, and takes them anew when the journal fails or somebody fenced us."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from ultramarket.errors import Unavailable
+from ultramarket.messages.common import Wake
+from ultramarket.ports.journal import CommitBusy, Fenced, JournalLost
+from ultramarket.ports.mailbox import Delivery
+from ultramarket.runtime.committer import Committer, Unit
+from ultramarket.runtime.failpoints import failpoint
+from ultramarket.runtime.partition import Partition
+
+log = structlog.get_logger()
+
+RESTARTS, RESTART_WINDOW = 3, 5.0
+REOPENINGS, REOPEN_WINDOW = 3, 60.0
+COMMAND_TRIES = 3
+
+
+class GivingUp(Exception):
+    """Restarting does not help: the process should end and let its parent start a new one."""
+
+
+class Backoff:
+    """Delays from 0.2 to 10 s, doubled each time, with jitter so that many don't come back at once."""
+
+    def __init__(self) -> None:
+        self._delay = 0.2
+
+    def reset(self) -> None:
+        """It works again."""
+        self._delay = 0.2
+
+    def next(self) -> float:
+        """Seconds to wait now."""
+        delay, self._delay = self._delay, min(self._delay * 2, 10.0)
+        return delay * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+
+
+class Window:
+    """Counts what happened within the last seconds."""
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._times: deque[float] = deque()
+
+    def over(self, now: float) -> bool:
+        """Something happened now: was it once too often?"""
+        self._times.append(now)
+        while self._times and self._times[0] < now - self._seconds:
+            self._times.popleft()
+        return len(self._times) > self._most
+
+
+class Owner:
+    """Owns the partitions of one committer for as long as the process lives."""
+
+    def __init__(
+        self,
+        name: str,
+        committer: Committer,
+        partitions: Sequence[Partition],
+        taken: Callable[[], None],
+        uncertain: Callable[[Sequence[Delivery]], None],
+    ) -> None:
+        self._name = name
+        self._committer = committer
+        self._partitions = partitions
+        self._taken = taken
+        self._uncertain = uncertain
+        self._restarts = Window(RESTARTS, RESTART_WINDOW)
+        self._reopenings = Window(REOPENINGS, REOPEN_WINDOW)
+        self._backoff = Backoff()
+        self._open = False
+        self.first = asyncio.Event()
+
+    async def run(self) -> None:
+        """Take the partitions and commit, again and again.
+
+        Raises:
+            GivingUp: restarting and reconnecting do not help.
+        """
+        while True:
+            try:
+                await self._take()
+                self._backoff.reset()
+                await self._committer.run()
+            except Exception as error:  # noqa: BLE001 - supervision: whatever it is, the partitions are taken anew
+                await self._restart(error)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._committer.journal.close()
+
+    async def _take(self) -> None:
+        if not self._open:
+            self._committer.clock.set(await self._committer.journal.open())
+            self._open = True
+        for partition in self._partitions:
+            partition.lane = await self._committer.journal.take(partition.kind, partition.no, self._name)
+            failpoint("take.after")
+        for partition in self._partitions:
+            partition.forget()
+        self.first.set()
+        self._taken()
+
+    async def _restart(self, error: Exception) -> None:
+        now = self._committer.clock.seconds()
+        was_owner = any(partition.lane is not None for partition in self._partitions)
+        for partition in self._partitions:
+            partition.lane = None
+        self._committer.memory.clear()
+        self._requeue(self._committer.reset(), error)
+        self._uncertain(self._committer.take_uncertain())
+        if isinstance(error, JournalLost):
+            log.warning("the journal is lost; taking the partitions anew", owner=self._name, error=str(error))
+            self._open = False
+        else:
+            log.error("committer failed; taking the partitions anew", owner=self._name, exc_info=error)
+            if self._restarts.over(now):
+                self._open = False
+        if not self._open and was_owner and self._reopenings.over(now):
+            raise GivingUp(
+                f"{self._name}: {REOPENINGS} reconnections within {REOPEN_WINDOW:.0f} s did not help"
+            ) from error
+        if not was_owner and not isinstance(error, JournalLost):
+            self._open = False
+        await asyncio.sleep(self._backoff.next())
+
+    def _requeue(self, units: Sequence[Unit], error: Exception) -> None:
+        """What was in flight: commands whose outcome is known, or can be looked up, are judged again."""
+        nothing_written = isinstance(error, Fenced | CommitBusy)
+        for unit in units:
+            for delivery in reversed(unit.deliveries):
+                if delivery.message is not None:
+                    unit.partition.shelve(delivery)
+                    continue
+                if isinstance(delivery.command, Wake):
+                    continue
+                delivery.attempts += 1
+                if delivery.attempts < COMMAND_TRIES and (nothing_written or delivery.key is not None):
+                    unit.partition.push(delivery, first=True)
+                else:
+                    unit.partition.settle(delivery, _unknown())
+
+
+def _unknown() -> Unavailable:
+    detail = (
+        "The connection to the database broke while this was being written, so whether it took effect is not known. "
+        "Look at the resource, or repeat requests with an Idempotency-Key."
+    )
+    return Unavailable("outcome_unknown", detail)

@@ -1,0 +1,91 @@
+"""What happens to a message that an actor or worker can't take: tried again at once, then later, then parked."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from ultramarket.errors import UltraMarketError
+from ultramarket.messages.common import Wake
+from ultramarket.ports.journal import Fenced, Journal
+from ultramarket.ports.mailbox import Delivery
+from ultramarket.runtime.partition import Partition
+from ultramarket.runtime.turn import Failure
+
+log = structlog.get_logger()
+
+AT_ONCE = 5
+"""Tries of a message right after each other."""
+DELAYS = (0.2, 1.0, 5.0)
+"""Seconds before each of the later tries; after the last one the message is parked."""
+
+
+class ActorFailed(UltraMarketError):
+    """An actor raised an exception on a client's command; nothing changed. Web answers 500."""
+
+
+class Poison:
+    """Counts failures and parks; see `ultramarket parked`."""
+
+    def __init__(self, sweep: Callable[[float], None]) -> None:
+        self._sweep = sweep
+        self._journal: Journal | None = None
+        self._to_park: asyncio.Queue[tuple[Partition, Failure]] = asyncio.Queue()
+
+    def arrange(self, journal: Journal) -> None:
+        """Park over this connection."""
+        self._journal = journal
+
+    def failed(self, partition: Partition, failure: Failure) -> None:
+        """An actor or worker raised on this delivery."""
+        delivery, error = failure.delivery, failure.error
+        log.error(
+            "actor failed",
+            kind=delivery.kind,
+            id=delivery.id,
+            command=type(delivery.command).__name__,
+            message=delivery.message,
+            exc_info=error,
+        )
+        if delivery.message is None:
+            partition.settle(delivery, ActorFailed(f"{delivery.kind} failed on {type(delivery.command).__name__}"))
+            if isinstance(delivery.command, Wake):
+                log.error("a wake-up failed; the entity is woken again when it is loaded", id=delivery.id)
+            return
+        attempts = partition.attempts[delivery.message] = partition.attempts.get(delivery.message, 0) + 1
+        if attempts < AT_ONCE:
+            partition.running.discard(delivery.message)
+            partition.push(delivery, first=True)
+        elif attempts - AT_ONCE < len(DELAYS):
+            partition.shelve(delivery, DELAYS[attempts - AT_ONCE])
+        else:
+            # Later messages of the pair stay behind it in the outbox from this moment on.
+            partition.parking.add((delivery.source, delivery.id))
+            partition.blocked.add((delivery.source, delivery.id))
+            partition.shelve(delivery)
+            partition.attempts.pop(delivery.message, None)
+            self._to_park.put_nowait((partition, failure))
+
+    async def run(self) -> None:
+        """Park what failed for good, until cancelled."""
+        while True:
+            partition, failure = await self._to_park.get()
+            try:
+                await self._park(partition, failure.delivery, failure.error)
+            except BaseException:
+                self._to_park.put_nowait((partition, failure))
+                raise
+            partition.parking.discard((failure.delivery.source, failure.delivery.id))
+
+    async def _park(self, partition: Partition, delivery: Delivery, error: Exception) -> None:
+        if self._journal is None or partition.lane is None or delivery.message is None:
+            self._sweep(1.0)
+            return
+        reason = f"{type(error).__name__}: {error}"
+        try:
+            parked = await self._journal.park(partition.lane, delivery.message, delivery.source, reason)
+        except Fenced:
+            log.warning("the partition moved on while a message was being parked", message=delivery.message)
+            return
+        if parked:
+            log.error("message parked", message=delivery.message, kind=delivery.kind, id=delivery.id, reason=reason)

@@ -1,0 +1,108 @@
+"""Reads committed entities, claims and kept answers: what many ask for at once goes out as one select."""
+
+import asyncio
+from collections.abc import Iterable
+
+from ultramarket.errors import Unavailable
+from ultramarket.ports.journal import Journal, JournalError, JournalLost, Loaded, Wanted
+
+NUMBERS = 20
+"""Numbers of a sequence fetched at once; those not used when the process ends are gaps."""
+
+
+class Reader:
+    """One connection for reads. Requests that come while a select runs share the next one."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._lock = asyncio.Lock()
+        self._next: tuple[Wanted, asyncio.Task[Loaded]] | None = None
+        self._claims: tuple[set[tuple[str, str]], asyncio.Task[dict[tuple[str, str], tuple[str, str]]]] | None = None
+        self._numbers: dict[str, list[int]] = {}
+
+    async def load(self, entities: Iterable[tuple[str, str]], replies: Iterable[tuple[str, str, str]] = ()) -> Loaded:
+        """Stored entities and kept answers.
+
+        Raises:
+            Unavailable: the database can't be reached.
+        """
+        if self._next is None:
+            wanted = Wanted()
+            self._next = (wanted, asyncio.create_task(self._load(wanted)))
+        wanted, task = self._next
+        wanted.entities.extend(entities)
+        wanted.replies.extend(replies)
+        return await asyncio.shield(task)
+
+    async def holder(self, namespace: str, value: str) -> tuple[str, str] | None:
+        """(kind, id) of who holds a claim.
+
+        Raises:
+            Unavailable: the database can't be reached.
+        """
+        if self._claims is None:
+            claims: set[tuple[str, str]] = set()
+            self._claims = (claims, asyncio.create_task(self._holders(claims)))
+        claims, task = self._claims
+        claims.add((namespace, value))
+        return (await asyncio.shield(task)).get((namespace, value))
+
+    async def number(self, sequence: str) -> int:
+        """The next number of a sequence.
+
+        Raises:
+            Unavailable: the database can't be reached.
+        """
+        async with self._lock:
+            numbers = self._numbers.setdefault(sequence, [])
+            if not numbers:
+                try:
+                    numbers.extend(await self._numbered(sequence))
+                except JournalError as error:
+                    raise _unavailable() from error
+            return numbers.pop(0)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._journal.close()
+
+    async def _load(self, wanted: Wanted) -> Loaded:
+        async with self._lock:
+            self._next = None
+            wanted.entities = list(dict.fromkeys(wanted.entities))
+            wanted.replies = list(dict.fromkeys(wanted.replies))
+            try:
+                return await self._again(wanted)
+            except JournalError as error:
+                raise _unavailable() from error
+
+    async def _again(self, wanted: Wanted) -> Loaded:
+        """A read may be repeated: once over a new connection when the old one broke."""
+        try:
+            return await self._journal.load(wanted)
+        except JournalLost:
+            await self._journal.open()
+            return await self._journal.load(wanted)
+
+    async def _holders(self, claims: set[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
+        async with self._lock:
+            self._claims = None
+            try:
+                try:
+                    return await self._journal.taken_claims(list(claims))
+                except JournalLost:
+                    await self._journal.open()
+                    return await self._journal.taken_claims(list(claims))
+            except JournalError as error:
+                raise _unavailable() from error
+
+    async def _numbered(self, sequence: str) -> list[int]:
+        try:
+            return await self._journal.numbers(sequence, NUMBERS)
+        except JournalLost:
+            await self._journal.open()
+            return await self._journal.numbers(sequence, NUMBERS)
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("database_unavailable", "The database can't be reached just now; try again shortly.", 2)

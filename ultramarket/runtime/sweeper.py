@@ -1,0 +1,108 @@
+"""Brings messages that are in the outbox and nowhere else: after a take-over, a full mailbox, a failure."""
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from ultramarket.ports.journal import Journal, Pending
+from ultramarket.ports.mailbox import Delivery
+from ultramarket.runtime.codec import KindCodec, decode_message
+from ultramarket.runtime.partition import Pair, Partition
+
+log = structlog.get_logger()
+
+EVERY = 2.0
+"""Seconds between sweeps that nobody asked for; they bring what is at least this old."""
+BATCH = 500
+
+
+class Sweeper:
+    """Sweeps the outbox for the partitions of this process, in order, with a connection of its own."""
+
+    def __init__(
+        self, journal: Journal, partitions: Mapping[tuple[str, int], Partition], codecs: Mapping[str, KindCodec]
+    ) -> None:
+        self._journal = journal
+        self._partitions = partitions
+        self._codecs = codecs
+        self._asked = asyncio.Event()
+
+    def request(self, delay: float = 0.0) -> None:
+        """Sweep soon, or after so many seconds."""
+        if delay:
+            asyncio.get_running_loop().call_later(delay, self._asked.set)
+        else:
+            self._asked.set()
+
+    async def run(self) -> None:
+        """Sweep when asked and every now and then, until cancelled."""
+        while True:
+            try:
+                await asyncio.wait_for(self._asked.wait(), EVERY)
+            except TimeoutError:
+                await self.sweep(older_than=EVERY)
+            else:
+                self._asked.clear()
+                await self.sweep(older_than=0.0)
+
+    async def sweep(self, older_than: float) -> None:
+        """Bring every message of our partitions that is at least so many seconds old and that nobody has."""
+        began = asyncio.get_running_loop().time()
+        ours = {key: partition for key, partition in self._partitions.items() if partition.lane is not None}
+        if not ours:
+            return
+        blocked: dict[tuple[str, int], set[Pair]] = {}
+        for kind, no, source, id_ in await self._journal.blocked(list(ours)):
+            blocked.setdefault((kind, no), set()).add((source, id_))
+        for key, partition in ours.items():
+            partition.begin_sweep(blocked.get(key, set()))
+        if any(partition.behind for partition in ours.values()):
+            older_than = 0.0
+        stuck = await self._bring(ours, began, older_than)
+        for key, partition in ours.items():
+            partition.end_sweep(began, stuck.get(key, set()))
+
+    async def _bring(
+        self, ours: Mapping[tuple[str, int], Partition], began: float, older_than: float
+    ) -> dict[tuple[str, int], set[Pair]]:
+        """Bring in order; gives the pairs of which something had to stay."""
+        stuck: dict[tuple[str, int], set[Pair]] = {}
+        after = 0
+        while rows := await self._journal.pending(list(ours), after, older_than, BATCH):
+            for row in rows:
+                key = (row.kind, row.no)
+                delivery = self._delivery(row)
+                pair = (delivery.source, delivery.id)
+                if pair in stuck.get(key, set()) or not ours[key].bring(delivery, began):
+                    stuck.setdefault(key, set()).add(pair)
+            after = rows[-1].n
+            if len(rows) < BATCH:
+                break
+        return stuck
+
+    def _delivery(self, row: Pending) -> Delivery:
+        stored = decode_message(row.body)
+        try:
+            command = self._codecs[row.kind].command(stored.body)
+        except ValueError as error:  # msgspec's errors are ValueErrors; the actor refuses it and it is parked
+            log.exception("unreadable message", message=row.message, kind=row.kind)
+            command = Unreadable(str(error))
+        return Delivery(
+            row.kind,
+            row.no,
+            row.id,
+            command,
+            stored.source,
+            stored.trace,
+            row.message,
+            message=row.message,
+            source=stored.source,
+        )
+
+
+class Unreadable:
+    """Stands for a message that this program can't decode; no actor knows it, so it ends up parked with the reason."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason

@@ -1,0 +1,390 @@
+"""The runtime of one process: partitions, committers, workers, timers and the sweeper; and how it is asked."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from secrets import token_hex
+from typing import Any
+
+import structlog
+
+from ultramarket.errors import Rejection, UltraMarketError, Unavailable
+from ultramarket.messages.common import Sealed, Wake
+from ultramarket.ports.asking import Answer, Shown
+from ultramarket.ports.journal import Journal, JournalError, JournalLost
+from ultramarket.ports.mailbox import Delivery, Mailbox
+from ultramarket.ports.vault import Vault
+from ultramarket.runtime.actor import Actor, Worker
+from ultramarket.runtime.clock import Clock
+from ultramarket.runtime.codec import KindCodec, text_fault
+from ultramarket.runtime.committer import Committer, Hooks, Limits, Measures
+from ultramarket.runtime.memory import Entity, Memory
+from ultramarket.runtime.owner import Backoff, Owner
+from ultramarket.runtime.partition import Partition, answer_to
+from ultramarket.runtime.partitioning import PARTITIONS, partition_of
+from ultramarket.runtime.poison import Poison
+from ultramarket.runtime.reader import Reader
+from ultramarket.runtime.rebuild import rebuild
+from ultramarket.runtime.sweeper import Sweeper
+from ultramarket.runtime.timers import HORIZON, Timers
+from ultramarket.runtime.turn import Keep, Turn, replay
+from ultramarket.runtime.watch import Watchers
+from ultramarket.runtime.workers import WorkerPool
+
+log = structlog.get_logger()
+
+TAKE_SECONDS = 30
+"""How long a start waits until every partition is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the runtime is sized.
+
+    Attributes:
+        committers: statements that may be in flight at once; each has its own partitions and connection.
+        mailbox_limit: deliveries that may wait in one partition.
+        memory_bytes: estimated bytes of entities kept in memory, over all committers.
+        command_seconds: deadline of a command that names none.
+        grace_seconds: how long a stop waits for the turns and calls that run.
+    """
+
+    committers: int = 2
+    mailbox_limit: int = 10_000
+    memory_bytes: int = 256 << 20
+    command_seconds: float = 5.0
+    grace_seconds: float = 10.0
+    limits: Limits = field(default_factory=Limits)
+
+
+class Runtime:
+    """Runs the cast; see `ultramarket.ports.asking.Actors` for `ask`, `read` and the other questions."""
+
+    def __init__(
+        self,
+        cast: Sequence[Actor[Any, Any, Any] | Worker[Any]],
+        journal: Callable[[], Journal],
+        mailbox: Mailbox,
+        vault: Vault,
+        options: Options,
+        on_commit: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._actors = {actor.kind: actor for actor in cast if isinstance(actor, Actor)}
+        self._workers = {worker.kind: worker for worker in cast if isinstance(worker, Worker)}
+        self._codecs = {part.kind: KindCodec(part) for part in cast}
+        self._options = options
+        self._mailbox = mailbox
+        self._vault = vault
+        self._on_commit = on_commit
+        self._stopping = False
+        self.name = f"um-{token_hex(4)}"
+        self.clock = Clock()
+        self.watchers = Watchers()
+        self._timers = Timers(self.clock, self._wake)
+        self._reader = Reader(journal())
+        self._sweep_journal = journal()
+        self._partitions: dict[tuple[str, int], Partition] = {}
+        self._sweeper = Sweeper(self._sweep_journal, self._partitions, self._codecs)
+        self._poison = Poison(self._sweeper.request)
+        self._committers = [self._committer(journal()) for _ in range(options.committers)]
+        self._pools: list[WorkerPool] = []
+        self._by_kind: dict[tuple[str, int], Committer] = {}
+        self._owners = self._arrange()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failed: asyncio.Future[None] | None = None
+
+    # Asking
+
+    async def ask(
+        self,
+        kind: str,
+        id: str,
+        command: Any,
+        *,
+        principal: str = "system",
+        key: str | None = None,
+        body_hash: bytes = b"",
+        trace: str = "",
+        timeout: float | None = None,
+    ) -> Answer:
+        """Send a command and wait for its commit; see `ultramarket.ports.asking.Actors.ask`."""
+        if self._stopping:
+            raise Unavailable("shutting_down", "The shop is restarting; try again in a moment.", 2)
+        fault = text_fault(id) or (text_fault(key) if key is not None else None)
+        if fault is not None:
+            return Answer(rejection=Rejection("bad_id", f"The id or idempotency key is not usable: {fault}.", 422))
+        seconds = self._options.command_seconds if timeout is None else timeout
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        command_id = key or token_hex(12)
+        delivery = Delivery(
+            kind,
+            partition_of(kind, id),
+            id,
+            command,
+            principal,
+            trace or command_id,
+            command_id,
+            key=key,
+            body_hash=body_hash,
+            deadline=self.clock.now().timestamp() + seconds,
+            answer=answer_to(future),
+        )
+        if not self._mailbox.offer(delivery):
+            raise Unavailable("mailbox_full", "More is asked of this part of the shop than it can take; try again.")
+        try:
+            return await asyncio.wait_for(future, seconds)
+        except TimeoutError:
+            detail = "No answer within the deadline; it may still take effect. Repeat it with an Idempotency-Key."
+            raise Unavailable("deadline_passed", detail) from None
+
+    async def keep(self, kind: str, id: str, key: str, body_hash: bytes, value: Any) -> None:
+        """Keep an answer under an idempotency key for 24 hours, without a command."""
+        await self.ask(kind, id, Keep(value), key=key, body_hash=body_hash)
+
+    async def stored(self, kind: str, id: str, key: str, body_hash: bytes) -> Answer | None:
+        """The answer kept under an idempotency key."""
+        loaded = await self._reader.load((), [(kind, id, key)])
+        found = loaded.replies.get((kind, id, key))
+        return None if found is None else replay(found, body_hash)
+
+    async def read(self, kind: str, id: str) -> Shown | None:
+        """The public form of the entity as committed."""
+        return (await self.read_many(kind, [id])).get(id)
+
+    async def read_many(self, kind: str, ids: list[str]) -> dict[str, Shown]:
+        """The public forms of those that exist."""
+        actor = self._actors[kind]
+        found: dict[str, Entity] = {}
+        missing: list[str] = []
+        for id_ in ids:
+            entity = self._resident(kind, id_)
+            if entity is not None:
+                found[id_] = entity
+            elif text_fault(id_) is None:
+                missing.append(id_)
+        if missing:
+            loaded = await self._reader.load([(kind, id_) for id_ in missing])
+            for id_ in missing:
+                stored = loaded.entities.get((kind, id_))
+                if stored is not None:
+                    found[id_] = await rebuild(self._sweep_journal, actor, self._codecs[kind], id_, stored)
+        return {id_: await self._show(actor, id_, e) for id_, e in found.items() if e.state is not None}
+
+    async def owner(self, namespace: str, value: str) -> str | None:
+        """Id of the entity that holds a claim."""
+        if text_fault(value) is not None:
+            return None
+        holder = await self._reader.holder(namespace, value)
+        return None if holder is None else holder[1]
+
+    @asynccontextmanager
+    async def watch(self, kind: str, id: str) -> AsyncIterator[AsyncIterator[int]]:
+        """Versions of an entity from now on."""
+        with self.watchers.watch(kind, id) as versions:
+            yield versions
+
+    async def number(self, sequence: str) -> int:
+        """The next number of a sequence, for people."""
+        return await self._reader.number(sequence)
+
+    def now(self) -> datetime:
+        """The database's time."""
+        return self.clock.now()
+
+    # Life
+
+    async def start(self) -> None:
+        """Take every partition, bring what waits, and begin to work.
+
+        Raises:
+            UltraMarketError: the partitions could not be taken.
+        """
+        self.failed = asyncio.get_running_loop().create_future()
+        self.clock.set(await self._sweep_journal.open())
+        for key, partition in self._partitions.items():
+            self._mailbox.open(*key, partition.offer)
+        for owner in self._owners:
+            self._spawn(owner.run(), "owner")
+        await self._first_taken()
+        await self._sweeper.sweep(older_than=0.0)
+        await self._timers.load(self._sweep_journal, list(self._partitions))
+        self._spawn(self._keep_up(), "sweeper")
+        self._spawn(self._timers.run(), "timers")
+
+    async def stop(self) -> None:
+        """Refuse new commands, finish the turns and calls that run, answer who still waits, and let go."""
+        self._stopping = True
+        try:
+            async with asyncio.timeout(self._options.grace_seconds):
+                while not self._idle():  # noqa: ASYNC110 - an event would cost every turn; turns end in milliseconds
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            log.warning(
+                "turns still run after the grace period; they are given up", seconds=self._options.grace_seconds
+            )
+        for key in self._partitions:
+            self._mailbox.close(*key)
+        for pool in self._pools:
+            await pool.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for partition in self._partitions.values():
+            partition.drain(Unavailable("shutting_down", "The shop is restarting; try again in a moment.", 2))
+        for owner in self._owners:
+            await owner.close()
+        await self._reader.close()
+        await self._sweep_journal.close()
+
+    def depths(self) -> dict[str, int]:
+        """How many deliveries wait, by kind."""
+        depths = dict.fromkeys(self._codecs, 0)
+        for (kind, _), partition in self._partitions.items():
+            depths[kind] += partition.depth
+        return depths
+
+    def measures(self) -> Measures:
+        """What the committers have done so far, added up."""
+        total = Measures()
+        for committer in self._committers:
+            for name in Measures.__slots__:
+                setattr(total, name, getattr(total, name) + getattr(committer.measures, name))
+        return total
+
+    def memory(self) -> tuple[int, int]:
+        """Entities in memory, and their bytes by estimate."""
+        memories = [committer.memory for committer in self._committers]
+        return sum(len(memory) for memory in memories), sum(memory.size for memory in memories)
+
+    def ready(self) -> bool:
+        """Whether every partition is ours."""
+        return not self._stopping and all(partition.lane is not None for partition in self._partitions.values())
+
+    def lanes(self) -> Iterable[tuple[str, int]]:
+        """Every partition (kind, no) of the cast."""
+        return self._partitions.keys()
+
+    # Inside
+
+    def _committer(self, journal: Journal) -> Committer:
+        hooks = Hooks(
+            send=self._send,
+            set_timer=self._timers.set,
+            changed=self._changed,
+            failed=self._poison.failed,
+            retry_wake=self._retry_wake,
+        )
+        memory = Memory(self._options.memory_bytes // self._options.committers)
+        return Committer(journal, self._actors, self._codecs, self.clock, memory, hooks, self._options.limits)
+
+    def _arrange(self) -> list[Owner]:
+        """Deal the partitions of every kind to the committers in turn."""
+        owners = []
+        for index, committer in enumerate(self._committers):
+            pool = WorkerPool(self._workers, committer.finish, self._poison.failed)
+            self._pools.append(pool)
+            ours = []
+            for kind in self._codecs:
+                wake = pool.ready if kind in self._workers else committer.ready
+                for no in range(PARTITIONS):
+                    if no % len(self._committers) == index:
+                        partition = Partition(kind, no, self._options.mailbox_limit, wake, self._sweeper.request)
+                        self._partitions[kind, no] = partition
+                        self._by_kind[kind, no] = committer
+                        ours.append(partition)
+            owners.append(Owner(f"{self.name}/{index}", committer, ours, self._sweeper.request, self._hold))
+        self._poison.arrange(self._sweep_journal)
+        return owners
+
+    def _spawn(self, work: Any, name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the runtime gives up", task=task.get_name(), exc_info=error)
+            if self.failed is not None and not self.failed.done():
+                self.failed.set_exception(error)
+
+    async def _keep_up(self) -> None:
+        """Sweep and read timers, over a connection that is opened anew whenever it breaks."""
+        backoff = Backoff()
+        while True:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._sweeper.run())
+                    group.create_task(self._poison.run())
+                    group.create_task(self._read_timers())
+            except* JournalError as errors:
+                log.warning("the sweeper lost its connection", errors=[str(e) for e in errors.exceptions])
+            await asyncio.sleep(backoff.next())
+            try:
+                self.clock.set(await self._sweep_journal.open())
+                backoff.reset()
+            except JournalLost as error:
+                log.warning("the database can't be reached", error=str(error))
+
+    async def _read_timers(self) -> None:
+        while True:
+            await asyncio.sleep(HORIZON / 2)
+            await self._timers.load(self._sweep_journal, list(self._partitions))
+
+    async def _first_taken(self) -> None:
+        try:
+            async with asyncio.timeout(TAKE_SECONDS):
+                for owner in self._owners:
+                    await owner.first.wait()
+        except TimeoutError:
+            raise UltraMarketError(
+                f"the partitions could not be taken within {TAKE_SECONDS} s; the log has the reason"
+            ) from None
+
+    def _send(self, delivery: Delivery) -> None:
+        self._mailbox.offer(delivery)
+
+    def _hold(self, deliveries: Sequence[Delivery]) -> None:
+        """Messages that may or may not stand in the outbox: a sweep brings them before later ones of their pairs."""
+        for delivery in deliveries:
+            self._partitions[delivery.kind, delivery.no].hold(delivery.source, delivery.id)
+
+    def _changed(self, turns: Sequence[Turn]) -> None:
+        if self.watchers:
+            for turn in turns:
+                self.watchers.changed(turn.rows.kind, turn.rows.id, turn.rows.version)
+        if turns:
+            self._on_commit()
+
+    def _wake(self, kind: str, id: str, attempts: int = 0) -> None:
+        partition = self._partitions[kind, partition_of(kind, id)]
+        if partition.lane is not None:
+            name = f"wake:{kind}:{id}"
+            partition.push(Delivery(kind, partition.no, id, Wake(), "system", name, name, attempts=attempts))
+
+    def _retry_wake(self, delivery: Delivery) -> None:
+        log.warning("a wake-up did not move the entity on", kind=delivery.kind, id=delivery.id)
+        delay = min(60.0, 0.5 * 2.0 ** min(delivery.attempts, 10))
+        loop = asyncio.get_running_loop()
+        loop.call_later(delay, self._wake, delivery.kind, delivery.id, delivery.attempts + 1)
+
+    def _resident(self, kind: str, id: str) -> Entity | None:
+        """The entity from the owner's memory, when we own its partition."""
+        key = (kind, partition_of(kind, id)) if text_fault(id) is None else None
+        if key is None or self._partitions[key].lane is None:
+            return None
+        return self._by_kind[key].memory.get(kind, id)
+
+    async def _show(self, actor: Actor[Any, Any, Any], id: str, entity: Entity) -> Shown:
+        subject = actor.subject(entity.state)
+        unseal = await self._vault.opener(subject) if subject is not None else _nothing_sealed
+        return Shown(actor.show(entity.state, id, entity.version, unseal), entity.version)
+
+    def _idle(self) -> bool:
+        waiting = any(partition.depth for partition in self._partitions.values())
+        return not waiting and all(c.idle() for c in self._committers) and all(p.idle() for p in self._pools)
+
+
+def _nothing_sealed(sealed: Sealed) -> str:
+    raise TypeError(f"a value of {sealed.subject} in an entity without a subject")

@@ -1,0 +1,57 @@
+"""Wakes entities when their durable timer is due."""
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from ultramarket.ports.journal import Journal
+from ultramarket.runtime.clock import Clock
+from ultramarket.runtime.failpoints import failpoint
+
+HORIZON = 60.0
+"""Seconds ahead that timers are kept in memory; they are read anew after half of it."""
+
+
+class Timers:
+    """The timers of our partitions that are due soon; those in the far future stay in the database."""
+
+    def __init__(self, clock: Clock, wake: Callable[[str, str], None]) -> None:
+        self._clock = clock
+        self._wake = wake
+        self._heap: list[tuple[datetime, str, str]] = []
+        self._until: datetime | None = None
+        self._changed = asyncio.Event()
+
+    def set(self, kind: str, id: str, due_at: datetime) -> None:
+        """An entity's timer was committed; an earlier entry wakes it too, which does no harm."""
+        if self._until is not None and due_at <= self._until:
+            first = not self._heap or due_at < self._heap[0][0]
+            heapq.heappush(self._heap, (due_at, kind, id))
+            if first:
+                self._changed.set()
+
+    async def load(self, journal: Journal, lanes: list[tuple[str, int]]) -> None:
+        """Read what is due within the horizon."""
+        until = self._clock.now() + timedelta(seconds=HORIZON)
+        self._until = until
+        known = {(kind, id_): due for due, kind, id_ in self._heap}
+        for kind, id_, due_at in await journal.due_timers(lanes, until):
+            if known.get((kind, id_)) != due_at:
+                heapq.heappush(self._heap, (due_at, kind, id_))
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Wake what is due, until cancelled."""
+        while True:
+            now = self._clock.now()
+            while self._heap and self._heap[0][0] <= now:
+                _, kind, id_ = heapq.heappop(self._heap)
+                failpoint("timer.before")
+                self._wake(kind, id_)
+            pause = (self._heap[0][0] - now).total_seconds() if self._heap else HORIZON
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), max(pause, 0.001))
+            except TimeoutError:
+                continue

@@ -1,0 +1,80 @@
+"""Runs the calls of worker actors: several at once, those of one id one after the other."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ultramarket.ports.mailbox import Delivery
+from ultramarket.runtime.actor import Send, Worker
+from ultramarket.runtime.failpoints import failpoint
+from ultramarket.runtime.partition import Partition
+from ultramarket.runtime.turn import Failure
+
+Finish = Callable[[Partition, Delivery, Iterable[Send]], None]
+
+
+class WorkerPool:
+    """Takes messages from worker partitions and brings their answers to the committer."""
+
+    def __init__(
+        self,
+        workers: Mapping[str, Worker[Any]],
+        finish: Finish,
+        failed: Callable[[Partition, Failure], None],
+    ) -> None:
+        self._workers = workers
+        self._finish = finish
+        self._failed = failed
+        self._busy: set[tuple[str, str]] = set()
+        self._running: dict[str, int] = dict.fromkeys(workers, 0)
+        self._waiting: dict[str, deque[tuple[Partition, str]]] = {kind: deque() for kind in workers}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def ready(self, partition: Partition, id: str) -> None:
+        """Something waits for this id."""
+        self._waiting[partition.kind].append((partition, id))
+        self._start(partition.kind)
+
+    def idle(self) -> bool:
+        """Whether no call runs or waits."""
+        return not self._tasks and not any(self._waiting.values())
+
+    async def stop(self) -> None:
+        """Give up the calls that run; their messages stay in the outbox."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, kind: str) -> None:
+        queue = self._waiting[kind]
+        for _ in range(len(queue)):
+            if self._running[kind] >= self._workers[kind].concurrency:
+                return
+            partition, id_ = queue.popleft()
+            if id_ not in partition.waiting:
+                continue
+            if (kind, id_) in self._busy:
+                queue.append((partition, id_))
+                continue
+            delivery = partition.pull(id_, 1)[0]
+            partition.running.add(delivery.message or "")
+            self._busy.add((kind, id_))
+            self._running[kind] += 1
+            task = asyncio.create_task(self._work(partition, delivery), name=f"{kind} {id_}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, partition: Partition, delivery: Delivery) -> None:
+        kind = partition.kind
+        try:
+            failpoint("gateway.before")
+            sends = await self._workers[kind].work(delivery.id, delivery.command, delivery.message or "")
+            failpoint("gateway.after")
+            self._finish(partition, delivery, sends)
+        except Exception as error:  # noqa: BLE001 - whatever a worker raises counts as a failed message
+            self._failed(partition, Failure(delivery, error))
+        finally:
+            self._busy.discard((kind, delivery.id))
+            self._running[kind] -= 1
+            self._start(kind)
