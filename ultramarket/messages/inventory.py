@@ -17,7 +17,8 @@ MAIN = "main"
 class AdjustStock(Message, frozen=True):
     """Add `delta` pieces (negative: take away).
 
-    Refused with `negative_stock` when on_hand would fall below 0 or below what is held for orders. The first adjustment makes the entity. Replies `StockKept`.
+    Refused with `negative_stock` when on_hand would fall below 0 or below what is held for orders. The first
+    adjustment makes the entity. Replies `StockKept`.
     """
 
     delta: int
@@ -52,7 +53,8 @@ class ReserveStock(Message, frozen=True):
 class ConfirmHold(Message, frozen=True):
     """Message of an order that is about to capture: the hold no longer expires.
 
-    Answered with `HoldConfirmed` or `HoldLost`. A hold that expired meanwhile is taken again where the stock still allows it.
+    Answered with `HoldConfirmed` or `HoldLost`. A hold that expired meanwhile is taken again where the stock still
+    allows it.
     """
 
     order: str

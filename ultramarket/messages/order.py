@@ -71,7 +71,7 @@ class CartRefused(Message, frozen=True):
 
 
 class CartAsks(Message, frozen=True):
-    """A frozen cart whose deadline passed asks how the order stands; answered with OpenCart, ClearCart or KeepFrozen."""
+    """A frozen cart whose deadline passed asks how the order stands; answered: OpenCart, ClearCart or KeepFrozen."""
 
     cart: str
 
@@ -195,7 +195,7 @@ class QuotesAccepted(Message, frozen=True):
 
 
 class QuotesRefused(Message, frozen=True):
-    """A product refused some of its lines; the order is rejected once all answered, so that the cart shows everything."""
+    """A product refused some of its lines; the order is rejected once all answered: the cart then shows everything."""
 
     at: datetime
     product: str
@@ -223,6 +223,7 @@ class PaymentStarted(Message, frozen=True):
 
     at: datetime
     payment: str
+    amount: Money
     deadline: datetime
 
 

@@ -47,6 +47,9 @@ class GatewayCall(msgspec.Struct, frozen=True, kw_only=True):
 class GatewayResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway answered.
 
+    To a `lookup`: `ok` the amounts say how the payment stands; `action` the buyer still has to act; `refused` the
+    gateway refused the payment or never heard of it: it holds nothing.
+
     Attributes:
         outcome: `ok` the call took effect (now or when the key was first used); `refused` it never will; `action` the
             buyer must act first; `unknown` no answer or a passing error: ask again with the same key.
@@ -199,7 +202,7 @@ class GiveBackWanted(Message, frozen=True):
 
 
 class GiveBackRefused(Message, frozen=True):
-    """The gateway refused the void or refund for good; it is asked how the payment stands, then again with a new key."""
+    """The gateway refused the void or refund for good; it is asked how the payment stands, then with a new key."""
 
     at: datetime
     key: str

@@ -12,7 +12,7 @@ import structlog
 
 from ultramarket.errors import Rejection, UltraMarketError, Unavailable
 from ultramarket.messages.common import Sealed, Wake
-from ultramarket.ports.asking import Answer, Shown
+from ultramarket.ports.asking import Actors, Answer, Shown
 from ultramarket.ports.journal import Journal, JournalError, JournalLost
 from ultramarket.ports.mailbox import Delivery, Mailbox
 from ultramarket.ports.vault import Vault
@@ -60,20 +60,30 @@ class Options:
 
 
 class Runtime:
-    """Runs the cast; see `ultramarket.ports.asking.Actors` for `ask`, `read` and the other questions."""
+    """Runs the cast; see `ultramarket.ports.asking.Actors` for `ask`, `read` and the other questions.
+
+    Args:
+        cast: makes the actors and workers; it is given the runtime, for those workers that ask actors themselves.
+        journal: makes an unopened connection to the log; each committer has its own.
+        mailbox: carries deliveries to the owners of partitions.
+        vault: opens sealed values for `read`.
+        options: sizes.
+        on_commit: called after each commit that appended events, e.g. to wake the views.
+    """
 
     def __init__(
         self,
-        cast: Sequence[Actor[Any, Any, Any] | Worker[Any]],
+        cast: Callable[[Actors], Sequence[Actor[Any, Any, Any] | Worker[Any]]],
         journal: Callable[[], Journal],
         mailbox: Mailbox,
         vault: Vault,
         options: Options,
         on_commit: Callable[[], None] = lambda: None,
     ) -> None:
-        self._actors = {actor.kind: actor for actor in cast if isinstance(actor, Actor)}
-        self._workers = {worker.kind: worker for worker in cast if isinstance(worker, Worker)}
-        self._codecs = {part.kind: KindCodec(part) for part in cast}
+        parts = cast(self)
+        self._actors = {part.kind: part for part in parts if isinstance(part, Actor)}
+        self._workers = {part.kind: part for part in parts if isinstance(part, Worker)}
+        self._codecs = {part.kind: KindCodec(part) for part in parts}
         self._options = options
         self._mailbox = mailbox
         self._vault = vault
@@ -237,6 +247,15 @@ class Runtime:
             await owner.close()
         await self._reader.close()
         await self._sweep_journal.close()
+
+    async def failure(self) -> None:
+        """Wait until the runtime gives up.
+
+        Raises:
+            Exception: the reason.
+        """
+        if self.failed is not None:
+            await asyncio.shield(self.failed)
 
     def depths(self) -> dict[str, int]:
         """How many deliveries wait, by kind."""

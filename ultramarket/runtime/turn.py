@@ -202,6 +202,9 @@ class Judge:
                 known.pop(name, None)
             elif name in known or not isinstance(delivery.command, Wake):
                 known[name] = part.value
+            elif part.due_at is not None:
+                # A part that this turn made after the due ones were loaded.
+                next_due = part.due_at if next_due is None else min(next_due, part.due_at)
         return Context(delivery.id, self._version, self._now, delivery.principal, delivery.command_id, known, next_due)
 
     def _judge(self, delivery: Delivery, ctx: Context) -> None:

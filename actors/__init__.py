@@ -1,0 +1,12 @@
+"""The whole cast: every kind of entity and every worker of the shop."""
+
+from actors.cart import Cart
+from actors.gateway import GatewayWorker
+from actors.importer import Importer
+from actors.inventory import Inventory
+from actors.order import Order
+from actors.payment import Payment
+from actors.product import Product
+from actors.product_import import Import
+
+__all__ = ["Cart", "GatewayWorker", "Import", "Importer", "Inventory", "Order", "Payment", "Product"]

@@ -1,0 +1,1 @@
+"""Pure calculations that actors and edges share: no IO, no clock, no random."""
