@@ -75,17 +75,22 @@ class LogEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class View(Protocol):
-    """What a read model is to the projector.
+    """What a read model is to the projector."""
 
-    Attributes:
-        name: stays for ever; its offsets stand under it.
-        kinds: whose events it takes.
-        needs_data: whether it reads the events' data, or only that something happened.
-    """
+    @property
+    def name(self) -> str:
+        """Stays for ever; its offsets stand under it."""
+        ...
 
-    name: str
-    kinds: tuple[str, ...]
-    needs_data: bool
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Whose events it takes."""
+        ...
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether it reads the events' data, or only that something happened."""
+        ...
 
     async def apply(self, connection: Connection, events: Sequence[LogEvent]) -> None:
         """Write what the events mean, within the connection's transaction; they come in order within a partition.

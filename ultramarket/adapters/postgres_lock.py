@@ -1,0 +1,97 @@
+"""One process owns a database's partitions at a time: a lock of a session of its own, held for as long as it lives."""
+
+import asyncio
+import os
+import socket
+from typing import Any
+
+import asyncpg
+import structlog
+
+from ultramarket.errors import UltraMarketError
+
+log = structlog.get_logger()
+
+KEY = 0x756D6F776E6572  # "umowner"
+RETRY_SECONDS = 1.0
+GIVE_UP_SECONDS = 30.0
+"""After a broken connection the server may hold the old session's lock for a while."""
+
+
+class OwnerLock:
+    """Holds the advisory lock; takes it again when its connection breaks."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._lost = asyncio.Event()
+
+    async def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            UltraMarketError: another process has it; the text says which.
+        """
+        name = f"ultramarket owner {socket.gethostname()} pid {os.getpid()}"
+        connection = await asyncpg.connect(
+            self._dsn, server_settings={"application_name": name[:63], "tcp_keepalives_idle": "5"}, timeout=10
+        )
+        try:
+            await _lock(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        self._lost.clear()
+        self._connection = connection
+        connection.add_termination_listener(self._ended)
+
+    async def keep(self) -> None:
+        """Watch the lock for as long as the process lives.
+
+        Raises:
+            UltraMarketError: the lock was lost and could not be taken again.
+        """
+        while True:
+            await self._lost.wait()
+            log.warning("the connection that holds the owner's lock broke; taking it again")
+            await self._again()
+
+    async def _again(self) -> None:
+        deadline = asyncio.get_running_loop().time() + GIVE_UP_SECONDS
+        while True:
+            try:
+                await self.acquire()
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                # The database is away: nobody else can own it either, so there is no hurry to give up.
+                log.warning("the database can't be reached", error=str(error))
+                deadline = asyncio.get_running_loop().time() + GIVE_UP_SECONDS
+            except UltraMarketError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            else:
+                return
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def release(self) -> None:
+        """Let go."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    def _ended(self, connection: Any) -> None:
+        """A connection ended; it matters unless it was let go."""
+        if connection is self._connection:
+            self._lost.set()
+
+
+async def _lock(connection: "asyncpg.Connection[Any]") -> None:
+    if await connection.fetchval("select pg_try_advisory_lock($1)", KEY):
+        return
+    row = await connection.fetchrow(
+        "select a.application_name, a.backend_start from pg_locks l join pg_stat_activity a using (pid) "
+        "where l.locktype = 'advisory' and l.granted and (l.classid::bigint << 32 | l.objid::bigint) = $1 "
+        "and l.database = (select oid from pg_database where datname = current_database())",
+        KEY,
+    )
+    who = "another process" if row is None else f"{row['application_name']} (since {row['backend_start']:%F %T} UTC)"
+    raise UltraMarketError(f"This database is in use by {who}. Stop it first: one process owns a shop's partitions.")

@@ -1,0 +1,205 @@
+"""Puts the platform together: which adapters stand behind the ports, and the order in which it all starts and stops."""
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import structlog
+from aiohttp import web
+
+from actors import Cart, GatewayWorker, Import, Importer, Inventory, Order, Payment, Product
+from ultramarket.adapters.inprocess import InProcessMailbox
+from ultramarket.adapters.migrations import check_server, migrate, refuse_transaction_pooler
+from ultramarket.adapters.postgres import PostgresDatabase
+from ultramarket.adapters.postgres_journal import PostgresJournal
+from ultramarket.adapters.postgres_lock import OwnerLock
+from ultramarket.adapters.postgres_upkeep import keep_up, upkeep
+from ultramarket.adapters.sandbox import SandboxGateway
+from ultramarket.adapters.secrets import master_key, staff_key
+from ultramarket.adapters.uploads import PostgresUploads
+from ultramarket.adapters.vault import PostgresVault
+from ultramarket.domain.shop import ShopRules
+from ultramarket.errors import Unavailable, UltraMarketError
+from ultramarket.ports.asking import Actors
+from ultramarket.ports.gateway import Gateway
+from ultramarket.ports.uploads import Uploads
+from ultramarket.runtime.actor import Actor, Worker
+from ultramarket.runtime.partitioning import PARTITIONS
+from ultramarket.runtime.system import Options, Runtime
+from ultramarket.settings import Settings
+from ultramarket.views.orders import OrderView
+from ultramarket.views.products import ProductView
+from ultramarket.views.projector import Projector
+from web.app import create_app
+from web.gauges import Gauges
+from web.services import Shop
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A running platform.
+
+    Attributes:
+        app: the web front end, not yet listening.
+        failed: ends with an exception when the process should end and be started anew.
+        staff_key: what staff calls carry as bearer token; `staff_key_is_new`: made at this start.
+    """
+
+    app: web.Application
+    runtime: Runtime
+    projector: Projector
+    failed: "asyncio.Future[None]"
+    staff_key: str
+    staff_key_is_new: bool
+
+
+def cast(
+    actors: Actors, rules: ShopRules, gateways: dict[str, Gateway], uploads: Uploads, language: str
+) -> Sequence[Actor[Any, Any, Any] | Worker[Any]]:
+    """Every kind of actor and worker of the shop."""
+    return [
+        Product(),
+        Inventory(),
+        Cart(rules),
+        Order(rules),
+        Payment(),
+        GatewayWorker(gateways),
+        Import(),
+        Importer(actors, uploads, language),
+    ]
+
+
+async def prepare_database(dsn: str) -> list[str]:
+    """Check the server and bring the schema up to date; gives the names of the migrations applied.
+
+    Raises:
+        UltraMarketError: the server can't be used, can't be reached, or has a schema of a newer version.
+    """
+    try:
+        await refuse_transaction_pooler(dsn)
+        connection = await asyncpg.connect(dsn, timeout=10)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise UltraMarketError(f"The database can't be reached: {error}. Is ULTRAMARKET_DATABASE_URL right?") from error
+    try:
+        await check_server(connection)
+        return await migrate(connection)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def platform(settings: Settings, dsn: str) -> AsyncIterator[Platform]:
+    """A platform that runs on this database until the block ends.
+
+    Raises:
+        UltraMarketError: it can't start; the text says why and what to do.
+    """
+    applied = await prepare_database(dsn)
+    if applied:
+        log.info("migrated", applied=applied)
+    key, key_is_new = staff_key(settings.data_dir, settings.staff_key)
+    secret = master_key(settings.data_dir)
+    async with AsyncExitStack() as stack:
+        lock = OwnerLock(dsn)
+        await lock.acquire()
+        stack.push_async_callback(lock.release)
+        database = await PostgresDatabase.connect(dsn, max_size=settings.database_connections)
+        stack.push_async_callback(database.close)
+        await upkeep(database, PARTITIONS)
+        assembly = _Assembly(settings, dsn, database, secret)
+        await assembly.runtime.start()
+        stack.push_async_callback(assembly.runtime.stop)
+        await assembly.projector.start()
+        stack.push_async_callback(assembly.projector.stop)
+        failed = asyncio.get_running_loop().create_future()
+        watchers = [
+            asyncio.create_task(_watch(failed, work))
+            for work in (lock.keep(), keep_up(database, PARTITIONS), assembly.runtime.failure())
+        ]
+        stack.push_async_callback(_cancel, watchers)
+        app = create_app(assembly.shop(key))
+        yield Platform(app, assembly.runtime, assembly.projector, failed, key, key_is_new)
+
+
+class _Assembly:
+    """The parts of a platform, put together and not yet started."""
+
+    def __init__(self, settings: Settings, dsn: str, database: PostgresDatabase, secret: bytes) -> None:
+        self._settings = settings
+        self._database = database
+        self._secret = secret
+        self.rules = settings.shop
+        self.sandbox = SandboxGateway(database)
+        self.vault = PostgresVault(database, secret)
+        self.uploads = PostgresUploads(database)
+        language = (self.rules.channel("default") or self.rules.channels[0]).language
+        self.runtime = Runtime(
+            lambda actors: cast(actors, self.rules, {"sandbox": self.sandbox}, self.uploads, language),
+            lambda: PostgresJournal(dsn),
+            InProcessMailbox(),
+            self.vault,
+            Options(
+                committers=settings.committers,
+                mailbox_limit=settings.mailbox_limit,
+                memory_bytes=settings.memory_bytes,
+                command_seconds=settings.command_seconds,
+                grace_seconds=settings.grace_seconds,
+            ),
+            on_commit=lambda: self.projector.wake(),
+        )
+        self.products = ProductView(database, self.runtime.read_many, language=language)
+        self.orders = OrderView(database, self.runtime.read_many, self.vault)
+        self.projector = Projector(database, [self.products, self.orders])
+
+    def shop(self, key: str) -> Shop:
+        """What the web layer gets."""
+        gauges = Gauges(self.runtime, self.projector)
+        return Shop(
+            actors=self.runtime,
+            vault=self.vault,
+            uploads=self.uploads,
+            rules=self.rules,
+            staff_key=key,
+            secret=hmac.digest(self._secret, b"web", "sha256"),
+            authenticate_sandbox=self.sandbox.authenticate,
+            health=self._health,
+            views=self.projector,
+            products=self.products,
+            orders=self.orders,
+            metrics=gauges.registry,
+            refresh_metrics=gauges.refresh,
+            request_seconds=self._settings.request_seconds,
+        )
+
+    async def _health(self) -> dict[str, str]:
+        """Each store and how it is."""
+        try:
+            await self._database.fetchrow("select 1")
+            database = "ok"
+        except Unavailable as error:
+            database = str(error)
+        return {
+            "database": database,
+            "actors": "ok" if self.runtime.ready() else "taking its partitions",
+        }
+
+
+async def _watch(failed: "asyncio.Future[None]", work: Any) -> None:
+    """Run for as long as the platform does; an error of it ends the platform."""
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 - whatever it is, the process can't go on without it
+        if not failed.done():
+            failed.set_exception(error)
+
+
+async def _cancel(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

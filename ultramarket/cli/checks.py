@@ -1,0 +1,169 @@
+"""The checks of `ultramarket doctor`, each a finding with what to do about it."""
+
+import shutil
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Literal
+
+import asyncpg
+import msgspec
+
+from ultramarket.adapters.migrations import FOLDER, check_server, read_folder, refuse_transaction_pooler
+from ultramarket.adapters.postgres_upkeep import check_partitions
+from ultramarket.cli import status
+from ultramarket.errors import UltraMarketError
+from ultramarket.runtime.partitioning import PARTITIONS
+
+State = Literal["ok", "warning", "failed"]
+
+SECRETS = ("staff.key", "master.key", "postgres.password")
+_LITTLE_BYTES, _TOO_LITTLE_BYTES = 2 << 30, 256 << 20
+_OLD_SECONDS = 60.0
+_BEHIND = 10_000
+
+_AHEAD = """
+select to_regclass('event_' || to_char(today + interval '1 month', 'YYYY_MM')) is not null as log,
+    to_regclass('reply_' || to_char(today + interval '2 days', 'YYYY_MM_DD')) is not null as replies
+from (select now() at time zone 'UTC' as today) clock
+"""
+_DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What a check found: how it stands and, where it is not well, what to do."""
+
+    check: str
+    state: State
+    detail: str
+
+
+async def of_database(connection: "asyncpg.Connection[asyncpg.Record]", dsn: str) -> list[Finding]:
+    """Every check that asks the database; one that can't be made is a failed one."""
+    checks: tuple[tuple[str, Callable[[], Awaitable[Finding]]], ...] = (
+        ("server", lambda: _server(connection)),
+        ("pooler", lambda: _pooler(dsn)),
+        ("durability", lambda: _durability(connection)),
+        ("migrations", lambda: _migrations(connection)),
+        ("partitions", lambda: _partitions(connection)),
+        ("log ahead", lambda: _ahead(connection)),
+        ("messages", lambda: _messages(connection)),
+        ("views", lambda: _views(connection)),
+    )
+    findings = []
+    for name, check in checks:
+        try:
+            findings.append(await check())
+        except UltraMarketError as error:
+            findings.append(Finding(name, "failed", str(error)))
+        except asyncpg.UndefinedTableError:
+            findings.append(Finding(name, "failed", "The tables are missing: run `ultramarket migrate`."))
+    return findings
+
+
+async def _server(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    await check_server(connection)
+    version = await connection.fetchval("show server_version")
+    return Finding("server", "ok", f"PostgreSQL {version}, UTF8, no standby.")
+
+
+async def _pooler(dsn: str) -> Finding:
+    await refuse_transaction_pooler(dsn)
+    return Finding("pooler", "ok", "Sessions keep their locks.")
+
+
+async def _durability(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    """An answered write has to survive a power cut."""
+    off = [name for name in _DURABLE if await connection.fetchval(f"show {name}") == "off"]
+    if off:
+        return Finding(
+            "durability",
+            "failed",
+            f"The server has {' and '.join(off)} off: what a client was told is done may be lost. Turn it on.",
+        )
+    return Finding("durability", "ok", "A commit is on disk before it is answered.")
+
+
+async def _migrations(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    rows = await connection.fetch("select name, checksum from migration order by number")
+    ours = [(migration.name, migration.checksum) for migration in read_folder(FOLDER)]
+    applied = [(row["name"], row["checksum"]) for row in rows]
+    if applied == ours:
+        return Finding("migrations", "ok", f"All {len(ours)} are applied.")
+    if applied == ours[: len(applied)]:
+        names = ", ".join(name for name, _ in ours[len(applied) :])
+        return Finding("migrations", "failed", f"Not applied yet: {names}. Run `ultramarket migrate`.")
+    if applied[: len(ours)] == ours:
+        return Finding("migrations", "failed", "The database is of a newer version: start that one or a later one.")
+    return Finding(
+        "migrations", "failed", "What was applied is not what this version brings: bring the old files back."
+    )
+
+
+async def _partitions(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    stored = await connection.fetchval("select value::int from setting where name = 'partitions'")
+    check_partitions(stored, PARTITIONS)
+    return Finding("partitions", "ok", f"{PARTITIONS} a kind.")
+
+
+async def _ahead(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    row = await connection.fetchrow(_AHEAD)
+    missing = [name for name in ("log", "replies") if row is not None and not row[name]]
+    if missing:
+        return Finding(
+            "log ahead",
+            "warning",
+            f"Tables of the time to come are missing for the {' and the '.join(missing)}: "
+            "a platform that runs makes them every hour, so start it before they are needed.",
+        )
+    return Finding("log ahead", "ok", "The tables of the next month and the next days are there.")
+
+
+async def _messages(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    found = await status.read(connection)
+    waiting = found.waiting
+    if waiting.parked:
+        return Finding("messages", "warning", f"{waiting.parked:,} are parked: see `ultramarket parked list`.")
+    if found.owner is not None and (waiting.oldest_seconds or 0.0) > _OLD_SECONDS:
+        return Finding(
+            "messages",
+            "warning",
+            f"The oldest of {waiting.messages:,} waits for {waiting.oldest_seconds:.0f} s: see the platform's log.",
+        )
+    return Finding("messages", "ok", f"{waiting.messages:,} wait, none is parked.")
+
+
+async def _views(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    found = await status.read(connection)
+    parked = [view.view for view in found.views if view.parked]
+    if parked:
+        return Finding(
+            "views", "warning", f"Events could not be shown in {', '.join(parked)}: see the table view_parked."
+        )
+    behind = [view.view for view in found.views if view.behind > _BEHIND]
+    if behind and found.owner is not None:
+        return Finding("views", "warning", f"Far behind the log: {', '.join(behind)}; see the platform's log.")
+    return Finding("views", "ok", "They are in step with the log." if found.views else "There are none yet.")
+
+
+def of_files(data_dir: Path) -> list[Finding]:
+    """The checks of the data directory."""
+    return [_disk(data_dir), _secrets(data_dir)]
+
+
+def _disk(data_dir: Path) -> Finding:
+    free = shutil.disk_usage(data_dir if data_dir.exists() else data_dir.absolute().anchor).free
+    text = f"{free / (1 << 30):,.1f} GiB free in {data_dir.absolute()}"
+    if free < _TOO_LITTLE_BYTES:
+        return Finding("disk", "failed", f"{text}: make room now, or writes fail.")
+    if free < _LITTLE_BYTES:
+        return Finding("disk", "warning", f"{text}: make room soon.")
+    return Finding("disk", "ok", f"{text}.")
+
+
+def _secrets(data_dir: Path) -> Finding:
+    there = [data_dir / name for name in SECRETS if (data_dir / name).exists()]
+    open_ = [str(path) for path in there if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    if open_:
+        return Finding("secrets", "failed", f"Other users can read them: chmod 600 {' '.join(open_)}")
+    return Finding("secrets", "ok", f"{', '.join(path.name for path in there) or 'none yet'}: for this user alone.")

@@ -1,0 +1,1 @@
+"""The web front end: requests in, messages to the actors out."""

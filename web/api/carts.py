@@ -1,0 +1,283 @@
+"""Carts: make one, fill it, say where it goes, merge a guest's into another."""
+
+import secrets
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, UnsetType
+
+from ultramarket.messages.cart import (
+    AddLine,
+    CartLine,
+    CartMerged,
+    CreateCart,
+    MergeCart,
+    MergeChange,
+    PatchCart,
+    Quote,
+    SetLine,
+    ShownCart,
+)
+from web import presenters
+from web.addresses import NewAddress, check_address, check_email, sealed_address
+from web.answers import entity, not_modified
+from web.bodies import Body
+from web.idempotency import WRITE
+from web.operation import ask, operation
+from web.preferences import expected_version, languages, unchanged
+from web.principal import PRINCIPAL
+from web.problems import Refused, refuse
+from web.quotes import Quoter
+from web.services import SHOP
+
+QUOTER = web.AppKey("quoter", Quoter)
+MIN_GUEST_KEY = 22
+"""Characters of a guest's key: a UUID in base64url has as many, and nobody guesses it."""
+
+Sku = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class NewCart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A new cart; `currency` is the channel's where none is named."""
+
+    currency: Annotated[str, msgspec.Meta(min_length=3, max_length=3)] | None = None
+    channel: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] = "default"
+
+
+class NewLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pieces of a SKU to add."""
+
+    sku: Sku
+    quantity: Quantity = 1
+
+
+class LinePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The quantity of a line; 0 removes the line."""
+
+    quantity: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+
+
+class CartPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is sent is set, null clears, the rest stays."""
+
+    email: str | UnsetType | None = UNSET
+    shipping_address: NewAddress | UnsetType | None = UNSET
+    billing_address: NewAddress | UnsetType | None = UNSET
+    shipping_method: Annotated[str, msgspec.Meta(max_length=100)] | UnsetType | None = UNSET
+    coupons: Annotated[list[str], msgspec.Meta(max_length=20)] | UnsetType | None = UNSET
+
+
+class Merge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The cart whose lines are taken over."""
+
+    source: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] = msgspec.field(name="from")
+
+
+PATCH_TYPES = ("application/json", "application/merge-patch+json")
+NEW_CART = Body(NewCart, optional=True)
+NEW_LINE = Body(NewLine)
+LINE_PATCH = Body(LinePatch)
+CART_PATCH = Body(CartPatch, types=PATCH_TYPES)
+MERGE = Body(Merge)
+
+
+@operation(body=NEW_CART, response=presenters.Cart, status=201, writes="cart", errors=("idempotency_key_weak",))
+async def create(request: web.Request) -> web.Response:
+    """Make a cart.
+
+    A guest's Idempotency-Key must have at least 22 characters: the cart's id is derived from it.
+    """
+    shop, write = request.app[SHOP], request[WRITE]
+    if write.client_key is not None and len(write.client_key) < MIN_GUEST_KEY and not request[PRINCIPAL].staff:
+        refuse("idempotency_key_weak")
+    new = await NEW_CART.read(request)
+    channel = shop.rules.channel(new.channel) or shop.channel
+    id = write.derived_id(shop.secret, "cart") or secrets.token_hex(20)
+    command = CreateCart(currency=new.currency or channel.currency, channel=new.channel)
+    token = None
+    try:
+        token = (await ask(request, "cart", id, command)).token
+    except Refused as refused:
+        # The id comes from the key alone: the cart is there, only its stored reply is gone by now.
+        if refused.rejection.code != "cart_exists":
+            raise
+        write.replayed = True
+    return await _cart(request, id, status=201, token=token, location=f"/api/v1/carts/{id}")
+
+
+@operation(response=presenters.Cart, conditional=True)
+async def show(request: web.Request) -> web.Response:
+    """Show a cart."""
+    id = request.match_info["id"]
+    shown = await _read(request, id)
+    if unchanged(request, shown.version):
+        return not_modified(shown.version)
+    return entity(_present(request, shown), shown.version)
+
+
+@operation(
+    body=CART_PATCH,
+    response=presenters.Cart,
+    writes="cart",
+    conditional=True,
+    errors=("cart_frozen", "shipping_method_unknown", "coupon_unknown"),
+)
+async def change(request: web.Request) -> web.Response:
+    """Set a cart's e-mail address, addresses and shipping method."""
+    shop, id = request.app[SHOP], request.match_info["id"]
+    patch = await CART_PATCH.read(request)
+    _check(request, patch)
+    await _read(request, id)  # keys are made for carts that exist
+    seal = await shop.vault.sealer(f"cart:{id}")
+    email, shipping, billing = patch.email, patch.shipping_address, patch.billing_address
+    command = PatchCart(
+        email=seal(email) if isinstance(email, str) else email,
+        shipping_address=sealed_address(shipping, seal) if isinstance(shipping, NewAddress) else shipping,
+        billing_address=sealed_address(billing, seal) if isinstance(billing, NewAddress) else billing,
+        shipping_method=patch.shipping_method,
+        expect=expected_version(request),
+    )
+    answer = await ask(request, "cart", id, command)
+    return await _cart(request, id, token=answer.token)
+
+
+@operation(
+    body=NEW_LINE,
+    response=presenters.Cart,
+    writes="cart",
+    conditional=True,
+    errors=("cart_frozen", "sku_not_found", "price_missing"),
+)
+async def add_line(request: web.Request) -> web.Response:
+    """Add pieces of a SKU, or more of the line that has it."""
+    id = request.match_info["id"]
+    new = await NEW_LINE.read(request)
+    cart = await _read(request, id)
+    quote = await request.app[QUOTER].quote(new.sku, cart.currency)
+    command = AddLine(quote=quote, quantity=new.quantity, expect=expected_version(request))
+    answer = await ask(request, "cart", id, command)
+    return await _cart(request, id, token=answer.token)
+
+
+@operation(
+    body=LINE_PATCH, response=presenters.Cart, writes="cart", conditional=True, errors=("cart_frozen", "line_not_found")
+)
+async def set_line(request: web.Request) -> web.Response:
+    """Set the quantity of a line; 0 removes it."""
+    patch = await LINE_PATCH.read(request)
+    return await _set(request, patch.quantity)
+
+
+@operation(response=presenters.Cart, writes="cart", conditional=True, errors=("cart_frozen", "line_not_found"))
+async def remove_line(request: web.Request) -> web.Response:
+    """Remove a line."""
+    return await _set(request, 0)
+
+
+@operation(
+    body=MERGE, response=presenters.MergedCart, writes="cart", conditional=True, errors=("cart_frozen", "same_cart")
+)
+async def merge(request: web.Request) -> web.Response:
+    """Take over the lines of another cart.
+
+    Quantities add up, capped at what is available; the other cart is emptied.
+    """
+    id = request.match_info["id"]
+    source_id = (await MERGE.read(request)).source
+    if source_id == id:
+        refuse("same_cart", pointer="/from")
+    target = await _read(request, id)
+    source = await _read(request, source_id, pointer="/from")
+    if source.status == "frozen":
+        refuse("cart_frozen", pointer="/from", order=f"/api/v1/orders/{source.order}")
+    lines, available, dropped = await _takeable(request, source, target)
+    command = MergeCart(source=source_id, lines=lines, available=available, expect=expected_version(request))
+    answer = await ask(request, "cart", id, command)
+    changes = msgspec.convert(answer.value, CartMerged, from_attributes=True).changes
+    shown = await _read(request, id)
+    merged = presenters.merged(_present(request, shown), (*changes, *dropped))
+    return entity(merged, shown.version, token=answer.token)
+
+
+async def _takeable(
+    request: web.Request, source: ShownCart, target: ShownCart
+) -> tuple[tuple[CartLine, ...], dict[str, int], tuple[MergeChange, ...]]:
+    """Lines of the source with fresh quotes, the stock that caps them, and what can't be bought here any more."""
+    quoter = request.app[QUOTER]
+    before = {line.sku: line.quantity for line in target.lines}
+    lines: list[CartLine] = []
+    capped: list[str] = []
+    dropped: list[MergeChange] = []
+    for line in source.lines:
+        found = await quoter.find(line.sku)
+        quote = quoter.quote_of(*found, target.currency) if found else None
+        if found is None or quote is None:
+            had = before.get(line.sku, 0)
+            dropped.append(MergeChange(sku=line.sku, before=had, after=had, reason="dropped"))
+            continue
+        lines.append(CartLine(id=line.id, quote=quote, quantity=line.quantity))
+        if found[1].track_stock and found[1].when_out == "deny":
+            capped.append(line.sku)
+    stock = await request.app[SHOP].actors.read_many("inventory", capped) if capped else {}
+    available = {sku: stock[sku].value.available if sku in stock else 0 for sku in capped}
+    return tuple(lines), available, tuple(dropped)
+
+
+def _check(request: web.Request, patch: CartPatch) -> None:
+    if isinstance(patch.email, str):
+        check_email(patch.email)
+    for name in ("shipping_address", "billing_address"):
+        address = getattr(patch, name)
+        if isinstance(address, NewAddress):
+            check_address(address, f"/{name}")
+    method = patch.shipping_method
+    if isinstance(method, str) and request.app[SHOP].rules.method(method) is None:
+        refuse("shipping_method_unknown", pointer="/shipping_method")
+    if isinstance(patch.coupons, list) and patch.coupons:
+        refuse("coupon_unknown", pointer="/coupons/0")
+
+
+async def _set(request: web.Request, quantity: int) -> web.Response:
+    id, wanted = request.match_info["id"], request.match_info["line"]
+    command = SetLine(
+        line=wanted,
+        quantity=quantity,
+        quote=await _fresh_quote(request, id, wanted) if quantity else None,
+        expect=expected_version(request),
+    )
+    answer = await ask(request, "cart", id, command)
+    return await _cart(request, id, token=answer.token)
+
+
+async def _fresh_quote(request: web.Request, id: str, wanted: str) -> Quote | None:
+    """Today's quote of a line; None where it is not sold any more: the line then keeps its own."""
+    cart = await _read(request, id)
+    by_id = {line.id: line for line in cart.lines}
+    line = by_id.get(wanted) or next((line for line in cart.lines if line.sku == wanted), None)
+    if line is None:
+        refuse("line_not_found")
+    quoter = request.app[QUOTER]
+    found = await quoter.find(line.sku)
+    return quoter.quote_of(*found, cart.currency) if found else None
+
+
+async def _read(request: web.Request, id: str, *, pointer: str | None = None) -> ShownCart:
+    shown = await request.app[SHOP].actors.read("cart", id)
+    if shown is None:
+        refuse("not_found", "There is no such cart.", pointer=pointer)
+    cart: ShownCart = shown.value
+    return cart
+
+
+def _present(request: web.Request, shown: ShownCart) -> presenters.Cart:
+    return presenters.cart(shown, languages(request), request.app[SHOP].language(shown.channel))
+
+
+async def _cart(
+    request: web.Request, id: str, *, status: int = 200, token: str | None = None, location: str | None = None
+) -> web.Response:
+    """The whole cart as it is after a write."""
+    shown = await _read(request, id)
+    return entity(_present(request, shown), shown.version, status=status, token=token, location=location)

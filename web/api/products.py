@@ -1,0 +1,219 @@
+"""Products: the catalogue as anybody sees it, and as staff keep it."""
+
+import secrets
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+from aiohttp import web
+
+from ultramarket.domain.handles import handle, shortened
+from ultramarket.messages.product import ArchiveProduct, ShownProduct, Status
+from ultramarket.views.products import ProductFilters
+from web import presenters
+from web.answers import entity, field_tree, not_modified, page, select
+from web.bodies import Body
+from web.idempotency import WRITE
+from web.listing import refuse_list, shown_writes
+from web.operation import ask, operation
+from web.preferences import expected_version, languages, unchanged
+from web.principal import PRINCIPAL
+from web.problems import Refused, refuse
+from web.product_bodies import NewProduct, ProductPatch, change_command, create_command, merges
+from web.queries import Cursor, Fields, Limit, Query
+from web.services import SHOP
+
+PATCH_TYPES = ("application/merge-patch+json", "application/json")
+TRIES = 5
+"""How often a patch is made again when somebody else changed the product meanwhile."""
+
+PRICE = r"^[0-9]{1,12}(\.[0-9]{1,4})?$"
+
+Words = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Price = Annotated[
+    Decimal, msgspec.Meta(description="In `currency`, e.g. `12.90`.", extra_json_schema={"pattern": PRICE})
+]
+
+
+class ProductsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which products are wanted; all that is given must hold."""
+
+    q: Words | None = None
+    category: Words | None = None
+    tag: Words | None = None
+    vendor: Words | None = None
+    currency: Annotated[str, msgspec.Meta(min_length=3, max_length=3)] | None = None
+    price_min: Price | None = None
+    price_max: Price | None = None
+    in_stock: bool | None = None
+    sort: Literal["newest", "title", "price", "-price"] = "newest"
+    status: Annotated[Status, msgspec.Meta(description="For staff: `published` is what everybody sees.")] = "published"
+    limit: Limit = 24
+    cursor: Cursor | None = None
+    fields: Fields | None = None
+
+
+class ProductQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a product is shown."""
+
+    fields: Fields | None = None
+
+
+class ListedProduct(presenters.Product, frozen=True):
+    """A product in a list, and whether any of its variants can be bought now."""
+
+    in_stock: bool
+
+
+class ProductPage(msgspec.Struct, frozen=True):
+    """A page of products; `next` is the cursor of the next one."""
+
+    items: tuple[ListedProduct, ...]
+    next: str | None
+
+
+LIST = Query(ProductsQuery, prefix="option.")
+ONE = Query(ProductQuery)
+NEW_PRODUCT = Body(NewProduct)
+PRODUCT_PATCH = Body(ProductPatch, types=PATCH_TYPES)
+
+
+@operation(query=LIST, response=ProductPage, consistent=True)
+async def index(request: web.Request) -> web.Response:
+    """List and search products."""
+    shop = request.app[SHOP]
+    query = LIST.read(request)
+    tree = field_tree(query.fields, ListedProduct)
+    if query.status != "published" and not request[PRINCIPAL].staff:
+        refuse("credentials_required", "Products that are not published are for staff.")
+    await shown_writes(request)
+    filters = ProductFilters(
+        q=query.q,
+        category=query.category,
+        tag=query.tag,
+        vendor=query.vendor,
+        currency=query.currency or shop.channel.currency,
+        price_min=_price(query.price_min, "price_min"),
+        price_max=_price(query.price_max, "price_max"),
+        in_stock=query.in_stock,
+        options=LIST.prefixed(request),
+        status=query.status,
+        sort=query.sort,
+    )
+    try:
+        found = await shop.products.find(filters, query.limit, query.cursor)
+    except ValueError as error:
+        refuse_list(error)
+    wanted, fallback = languages(request), shop.channel.language
+    items = [listed(item.product, wanted, fallback, in_stock=item.in_stock) for item in found.items]
+    return page((select(item, tree) for item in items), found.next)
+
+
+@operation(query=ONE, response=presenters.Product, conditional=True)
+async def show(request: web.Request) -> web.Response:
+    """Show a product by its id or handle."""
+    tree = field_tree(ONE.read(request).fields, presenters.Product)
+    shown = await _find(request)
+    if shown.status != "published" and not request[PRINCIPAL].staff:
+        refuse("not_found", "There is no such product.")
+    if unchanged(request, shown.version):
+        return not_modified(shown.version)
+    return entity(select(_present(request, shown), tree), shown.version)
+
+
+@operation(body=NEW_PRODUCT, response=presenters.Product, status=201, writes="product", staff=True, errors=("taken",))
+async def create(request: web.Request) -> web.Response:
+    """Make a product."""
+    shop, write = request.app[SHOP], request[WRITE]
+    new = await NEW_PRODUCT.read(request)
+    language = shop.channel.language
+    id = write.derived_id(shop.secret, "product") or secrets.token_hex(16)
+    command = create_command(new, new.handle or await _free_handle(request, new, language, id), language)
+    answer = await ask(request, "product", id, command)
+    return await _product(request, id, status=201, token=answer.token, location=f"/api/v1/products/{id}")
+
+
+@operation(
+    body=PRODUCT_PATCH, response=presenters.Product, writes="product", staff=True, conditional=True, errors=("taken",)
+)
+async def change(request: web.Request) -> web.Response:
+    """Change a product by a JSON Merge Patch.
+
+    A text sent as a string is set in the channel's language only; `variants` replaces the whole list.
+    """
+    language = request.app[SHOP].channel.language
+    patch = await PRODUCT_PATCH.read(request)
+    expect = expected_version(request)
+    for attempt in range(TRIES):
+        old = await _find(request)
+        # Texts are merged with what they are now: nobody may change them in between.
+        wanted = old.version if expect is None and merges(patch) else expect
+        command = change_command(patch, old, language, wanted)
+        try:
+            answer = await ask(request, "product", old.id, command, attempt=attempt)
+        except Refused as refused:
+            if refused.rejection.code != "version_mismatch" or expect is not None or attempt == TRIES - 1:
+                raise
+        else:
+            return await _product(request, old.id, token=answer.token)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+@operation(response=presenters.Product, writes="product", staff=True, conditional=True)
+async def archive(request: web.Request) -> web.Response:
+    """Take a product out of the shop; it keeps its handle and SKUs."""
+    shown = await _find(request)
+    answer = await ask(request, "product", shown.id, ArchiveProduct(expect=expected_version(request)))
+    return await _product(request, shown.id, token=answer.token)
+
+
+def listed(shown: ShownProduct, wanted: tuple[str, ...], fallback: str, *, in_stock: bool) -> ListedProduct:
+    """A product as lists show it."""
+    product = presenters.product(shown, wanted, fallback)
+    return ListedProduct(**msgspec.structs.asdict(product), in_stock=in_stock)
+
+
+def _price(price: Decimal | None, name: str) -> Decimal | None:
+    if price is not None and not (price.is_finite() and 0 <= price <= 10**12):
+        refuse("invalid_parameter", f"The parameter `{name}` is not a price: write one such as 12.90.")
+    return price
+
+
+async def _find(request: web.Request) -> ShownProduct:
+    """The product by its id or handle.
+
+    Raises:
+        Refused: 404 `not_found`.
+    """
+    actors, wanted = request.app[SHOP].actors, request.match_info["id"]
+    shown = await actors.read("product", wanted)
+    if shown is None:
+        owner = await actors.owner("handle", wanted)
+        shown = await actors.read("product", owner) if owner is not None else None
+    if shown is None:
+        refuse("not_found", "There is no such product.")
+    product: ShownProduct = shown.value
+    return product
+
+
+async def _free_handle(request: web.Request, new: NewProduct, language: str, id: str) -> str:
+    """A handle made of the title; where another product has it, a hash of the id follows."""
+    texts = new.title if isinstance(new.title, dict) else {language: new.title}
+    title = texts.get(language) or next(iter(texts.values()), "")
+    made = handle(title)
+    owner = await request.app[SHOP].actors.owner("handle", made)
+    return made if owner in (None, id) else shortened(made, id, 100)
+
+
+def _present(request: web.Request, shown: ShownProduct) -> presenters.Product:
+    return presenters.product(shown, languages(request), request.app[SHOP].channel.language)
+
+
+async def _product(
+    request: web.Request, id: str, *, status: int = 200, token: str | None = None, location: str | None = None
+) -> web.Response:
+    """The product as it is after a write."""
+    shown = await request.app[SHOP].actors.read("product", id)
+    if shown is None:
+        refuse("not_found", "There is no such product.")
+    return entity(_present(request, shown.value), shown.version, status=status, token=token, location=location)

@@ -1,0 +1,123 @@
+"""Idempotency keys: the same key and body again gives the first answer again, byte for byte, for 24 hours.
+
+The command's own reply is stored by the actor in the same commit as what it did, so nothing happens twice. The whole
+answer is kept beside it once it is known; a process that dies in between answers a repeat with the present state.
+"""
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from ultramarket.ports.asking import Actors
+from web.bodies import BODY_HASH
+from web.problems import Refused, refuse
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+_KEPT_HEADERS = ("Location", "ETag", "X-Consistency")
+_VALID = re.compile(r"[!-~]{1,200}")
+
+
+@dataclass(slots=True)
+class Write:
+    """What makes a request repeatable.
+
+    Attributes:
+        scope: principal, method and path, and for what guests share by its path, what tells them apart.
+        client_key: the client's key; None: the request is not repeatable.
+        replayed: the actor gave its stored reply: this is a repeat.
+    """
+
+    scope: str
+    client_key: str | None
+    replayed: bool = False
+
+    @property
+    def key(self) -> str | None:
+        """Scope and key as one short text, for the actors."""
+        if self.client_key is None:
+            return None
+        return hashlib.sha256(f"{self.scope}\0{self.client_key}".encode()).hexdigest()
+
+    def derived_id(self, secret: bytes, noun: str) -> str | None:
+        """An id that a repeat finds again and nobody can guess: an HMAC of scope and key; None without a key."""
+        if self.client_key is None:
+            return None
+        text = f"{noun}\0{self.scope}\0{self.client_key}".encode()
+        return hmac.new(secret, text, hashlib.sha256).hexdigest()[:40]
+
+
+WRITE = web.RequestKey("write", Write)
+IN_FLIGHT = web.AppKey("in_flight", set[str])
+
+
+class KeptAnswer(msgspec.Struct, frozen=True):
+    """A whole answer, as kept for repeats."""
+
+    status: int
+    body: str
+    content_type: str
+    headers: dict[str, str]
+
+
+def begin(request: web.Request, principal: str) -> Write:
+    """Read the request's key.
+
+    Raises:
+        Refused: 400 `malformed_header`.
+    """
+    given = request.headers.getall(IDEMPOTENCY_KEY, ())
+    if len(given) > 1 or (given and not _VALID.fullmatch(given[0])):
+        refuse("malformed_header", "Idempotency-Key must be 1 to 200 visible ASCII characters, sent once.")
+    return Write(f"{principal} {request.method} {request.path}", given[0] if given else None)
+
+
+def claim(in_flight: set[str], key: str) -> None:
+    """Note that a request with this key runs.
+
+    Raises:
+        Refused: 409 `in_progress`: one does already.
+    """
+    if key in in_flight:
+        refuse("in_progress")
+    in_flight.add(key)
+
+
+async def kept_answer(actors: Actors, noun: str, request: web.Request, write: Write) -> web.Response | None:
+    """The answer that was kept for this key, None where there is none.
+
+    Raises:
+        Refused: 422 `idempotency_key_reused`: the body was another.
+    """
+    key = write.key
+    if key is None:
+        return None
+    answer = await actors.stored(noun, key, f"answer:{key}", request.get(BODY_HASH, b""))
+    if answer is None:
+        return None
+    if answer.rejection is not None:
+        raise Refused(answer.rejection, replayed=True)
+    kept = msgspec.convert(answer.value, KeptAnswer)
+    headers = {**kept.headers, REPLAYED: "true"}
+    body = kept.body.encode()
+    return web.Response(body=body, status=kept.status, content_type=kept.content_type, headers=headers)
+
+
+async def keep_answer(actors: Actors, noun: str, request: web.Request, write: Write, response: web.Response) -> None:
+    """Keep the answer for repeats of its request."""
+    key = write.key
+    if key is None:
+        return
+    body: Any = response.body
+    kept = KeptAnswer(
+        status=response.status,
+        body=bytes(body or b"").decode(),
+        content_type=response.content_type,
+        headers={name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers},
+    )
+    await actors.keep(noun, key, f"answer:{key}", request.get(BODY_HASH, b""), kept)

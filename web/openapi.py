@@ -1,0 +1,249 @@
+"""The OpenAPI 3.1 document, made of the routes and the Structs of their bodies."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from ultramarket import __version__
+from web.operation import Operation
+from web.problems import KINDS, MEDIA_TYPE, Problem, title_of
+from web.routes import API, ROUTES, Route
+
+_REF = "#/components/schemas/{name}"
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
+_DESCRIPTIONS = {
+    "id": "The id of the resource.",
+    "sku": "The SKU.",
+    "line": "The line's id or its SKU.",
+}
+_HEADERS: dict[str, Any] = {
+    "X-Request-Id": {"description": "The request's id, for support.", "schema": {"type": "string"}},
+    "ETag": {"description": "The version, in quotes, for If-Match and If-None-Match.", "schema": {"type": "string"}},
+    "X-Consistency": {
+        "description": "Token of this write, for `Prefer: consistency=` on lists.",
+        "schema": {"type": "string"},
+    },
+    "Location": {"description": "Address of what was made.", "schema": {"type": "string", "format": "uri-reference"}},
+    "Idempotency-Replayed": {
+        "description": "`true`: this is the first answer to this key again.",
+        "schema": {"type": "string", "const": "true"},
+    },
+    "Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}},
+}
+_ALWAYS = ("deadline_exceeded", "unavailable", "internal")
+
+
+def document() -> dict[str, Any]:
+    """The whole document."""
+    schemas = _Schemas(route.operation for route in ROUTES)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
+    tags = dict.fromkeys(_tag(route) for route in ROUTES)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "UltraMarket",
+            "version": __version__,
+            "summary": "A shop that never oversells and never charges twice.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": API}],
+        "tags": [{"name": tag} for tag in tags],
+        "paths": {path.removeprefix(API): item for path, item in paths.items()},
+        "components": {
+            "schemas": schemas.components,
+            "headers": _HEADERS,
+            "securitySchemes": {
+                "staff": {"type": "http", "scheme": "bearer", "description": "The shop's staff key."},
+            },
+        },
+    }
+
+
+class _Schemas:
+    """JSON Schemas of all Structs that the operations name."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        shapes: dict[Any, None] = {Problem: None}
+        for operation in operations:
+            body = operation.body.shape if operation.body else None
+            for shape in (body, operation.response, operation.query.shape):
+                if shape is not None:
+                    shapes[shape] = None
+        refs, self.components = msgspec.json.schema_components(list(shapes), ref_template=_REF)
+        self._refs = dict(zip(shapes, refs, strict=True))
+        self.components["Problem"]["additionalProperties"] = True
+        for name in {operation.query.shape.__name__ for operation in operations}:
+            self.components.pop(name, None)
+
+    def ref(self, shape: Any) -> dict[str, Any]:
+        """The reference to a Struct's schema."""
+        ref: dict[str, Any] = self._refs[shape]
+        return ref
+
+
+def _tag(route: Route) -> str:
+    return route.path.removeprefix(API).split("/")[1]
+
+
+def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
+    operation = route.operation
+    found: dict[str, Any] = {
+        "operationId": f"{operation.handler.__name__}_{_tag(route)}",
+        "summary": operation.summary,
+        "tags": [_tag(route)],
+        "parameters": [*_path_parameters(route.path), *_query_parameters(operation), *_header_parameters(operation)],
+        "responses": _responses(operation, schemas),
+    }
+    if operation.description:
+        found["description"] = operation.description
+    if operation.staff:
+        found["security"] = [{"staff": []}]
+    if operation.body is not None:
+        content = {media: {"schema": schemas.ref(operation.body.shape)} for media in operation.body.types}
+        found["requestBody"] = {"required": not operation.body.optional, "content": content}
+    elif operation.media is not None:
+        found["requestBody"] = {"required": True, "content": {operation.media: {"schema": {"type": "string"}}}}
+    return found
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    schema = {"type": "string", "minLength": 1, "maxLength": 200}
+    return [
+        {"name": name, "in": "path", "required": True, "description": _DESCRIPTIONS[name], "schema": schema}
+        for name in re.findall(r"{(\w+)}", path)
+    ]
+
+
+def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
+    schema = msgspec.json.schema(operation.query.shape)
+    properties = schema["$defs"][operation.query.shape.__name__]["properties"]
+    found = [
+        {"name": name, "in": "query", "description": _described(value), "schema": _not_null(value)}
+        for name, value in properties.items()
+    ]
+    if operation.query.prefix:
+        found.append(
+            {
+                "name": "options",
+                "in": "query",
+                "style": "form",
+                "explode": True,
+                "description": f"Each is a parameter of its own, e.g. `{operation.query.prefix}Size=M`.",
+                "schema": {
+                    "type": "object",
+                    "propertyNames": {"pattern": f"^{re.escape(operation.query.prefix)}[A-Za-z0-9 _-]+$"},
+                    "additionalProperties": {"type": "string"},
+                },
+            }
+        )
+    return found
+
+
+def _described(schema: dict[str, Any]) -> str:
+    variants = [schema, *schema.get("anyOf", [])]
+    return next((variant["description"] for variant in variants if "description" in variant), "")
+
+
+def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without null, which a query can't say."""
+    kept = {name: value for name, value in schema.items() if name not in ("description", "anyOf")}
+    if kept.get("default", ...) is None:
+        del kept["default"]
+    variants = [variant for variant in schema.get("anyOf", []) if variant.get("type") != "null"]
+    if len(variants) == 1:
+        return {**kept, **variants[0]}
+    return {**kept, "anyOf": variants} if variants else kept
+
+
+def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
+    found = []
+    if operation.writes:
+        found.append(
+            _header(
+                "Idempotency-Key",
+                "The same key and body again gives the first answer again, for 24 hours.",
+                {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+            )
+        )
+    if operation.conditional:
+        etag = {"type": "string", "pattern": r'^(\*|"[0-9]{1,18}")$'}
+        if operation.writes:
+            found.append(_header("If-Match", "Only if the entity still has this ETag; else 412.", etag))
+        else:
+            found.append(_header("If-None-Match", "304 if the entity still has this ETag.", {"type": "string"}))
+    if operation.waits:
+        found.append(_header("Prefer", "`wait=N`: wait up to N seconds, 10 at most.", {"type": "string"}))
+    if operation.consistent:
+        description = "`consistency=TOKEN`: wait until the list shows the write with this token."
+        found.append(_header("Prefer", description, {"type": "string"}))
+    return found
+
+
+def _header(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
+def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+    normal: dict[str, Any] = {"description": "Done.", "headers": _success_headers(operation)}
+    if operation.response is not None:
+        normal["content"] = {"application/json": {"schema": schemas.ref(operation.response)}}
+    found = {str(operation.status): normal}
+    for status, meaning in operation.also:
+        found[str(status)] = {**normal, "description": meaning}
+    if operation.conditional and not operation.writes:
+        found["304"] = {"description": "The entity still has this ETag.", "headers": _refs("X-Request-Id", "ETag")}
+    by_status: dict[int, list[str]] = {}
+    for code in _codes(operation):
+        by_status.setdefault(KINDS[code].status, []).append(code)
+    for status, codes in sorted(by_status.items()):
+        found[str(status)] = _problem(codes)
+    return found
+
+
+def _success_headers(operation: Operation) -> dict[str, Any]:
+    names = ["X-Request-Id"]
+    if operation.conditional or operation.writes:
+        names.append("ETag")
+    if operation.writes:
+        names += ["X-Consistency", "Idempotency-Replayed"]
+    if operation.status in (201, 202):
+        names.append("Location")
+    return _refs(*names)
+
+
+def _refs(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _codes(operation: Operation) -> list[str]:
+    """The codes that the call can answer with: its own, and those that follow from what it takes."""
+    codes = list(operation.errors)
+    codes += ["not_found", "unknown_parameter", "invalid_parameter", "invalid_credentials", *_ALWAYS]
+    if operation.staff:
+        codes.append("credentials_required")
+    if operation.body is not None:
+        codes += ["malformed_json", "not_utf8", "malformed_body", "body_too_large", "unsupported_media_type"]
+        codes += ["invalid", "invalid_text"]
+    if operation.writes:
+        codes += ["malformed_header", "in_progress", "idempotency_key_reused", "invalid"]
+    if operation.conditional and operation.writes:
+        codes += ["version_mismatch", "malformed_header"]
+    if operation.consistent:
+        codes += ["malformed_token", "malformed_cursor", "view_behind"]
+    return list(dict.fromkeys(codes))
+
+
+def _problem(codes: list[str]) -> dict[str, Any]:
+    description = "; ".join(f"`{code}`: {title_of(code)}" for code in codes)
+    headers = ["X-Request-Id"]
+    if {KINDS[code].status for code in codes} & {409, 503}:
+        headers.append("Retry-After")
+    return {
+        "description": f"{description}.",
+        "headers": _refs(*headers),
+        "content": {MEDIA_TYPE: {"schema": _PROBLEM}},
+    }

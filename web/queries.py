@@ -1,0 +1,92 @@
+"""Query parameters as Structs: typed, bounded, and unknown ones refused by name."""
+
+import re
+from typing import Annotated, Generic, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from ultramarket.errors import Rejection
+from web.problems import Refused, refuse
+
+T = TypeVar("T")
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_BAD_TEXT = re.compile("[\0\ud800-\udfff]")
+_AT = re.compile(r"(.*) - at `\$\.(\w+)`$", re.DOTALL)
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=100, description="How many items at most.")]
+Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=1000, description="`next` of the list before.")]
+Fields = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=1000,
+        description="Names of the fields to show, e.g. `id,title,variants.sku`; all when absent.",
+    ),
+]
+
+
+class Query(Generic[T]):
+    """The query parameters that a call takes: one Struct with `forbid_unknown_fields`.
+
+    Attributes:
+        shape: the Struct; its fields are optional.
+        prefix: parameters whose names begin with it are not the Struct's, e.g. `option.`; empty: there are none.
+    """
+
+    def __init__(self, shape: type[T], *, prefix: str = "") -> None:
+        self.shape = shape
+        self.prefix = prefix
+
+    def read(self, request: web.Request) -> T:
+        """The parameters.
+
+        Raises:
+            Refused: 422 `unknown_parameter` or `invalid_parameter`.
+        """
+        values: dict[str, str] = {}
+        for name, value in request.query.items():
+            if self.prefix and name.startswith(self.prefix):
+                continue
+            if name in values:
+                refuse("invalid_parameter", f"The parameter `{name[:100]}` stands there twice.")
+            _check(name, value)
+            values[name] = value
+        try:
+            return msgspec.convert(values, self.shape, strict=False)
+        except msgspec.ValidationError as error:
+            raise Refused(_explain(str(error))) from error
+
+    def prefixed(self, request: web.Request) -> dict[str, str]:
+        """The parameters with the prefix, without it.
+
+        Raises:
+            Refused: 422 `invalid_parameter`.
+        """
+        found = {}
+        for name, value in request.query.items():
+            if name.startswith(self.prefix):
+                _check(name, value)
+                found[name.removeprefix(self.prefix)] = value
+        return found
+
+
+class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No query parameters."""
+
+
+NOTHING = Query(NoQuery)
+
+
+def _check(name: str, value: str) -> None:
+    if _BAD_TEXT.search(name) or _BAD_TEXT.search(value):
+        refuse("invalid_parameter", "A query parameter holds NUL or is not UTF-8.")
+
+
+def _explain(message: str) -> Rejection:
+    if unknown := _UNKNOWN.match(message):
+        return Rejection("unknown_parameter", f"There is no parameter `{unknown[1][:100]}` here.", 422)
+    if at := _AT.match(message):
+        return Rejection("invalid_parameter", f"The parameter `{at[2]}` can't be that: {at[1].lower()}.", 422)
+    return Rejection("invalid_parameter", f"{message}.", 422)

@@ -1,0 +1,110 @@
+"""What the web layer is given by bootstrap."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from aiohttp import web
+from aioprometheus.collectors import Registry
+
+from ultramarket.domain.shop import Channel, ShopRules
+from ultramarket.messages.order import ShownOrder
+from ultramarket.ports.asking import Actors
+from ultramarket.ports.uploads import Uploads
+from ultramarket.ports.vault import Vault
+from ultramarket.views.orders import OrderFilters
+from ultramarket.views.pages import Page
+from ultramarket.views.products import FoundProduct, ProductFilters
+
+AuthenticateSandbox = Callable[[str, Literal["ok", "failed"]], Awaitable[bool]]
+Health = Callable[[], Awaitable[dict[str, str]]]
+Refresh = Callable[[], None]
+
+
+class Products(Protocol):
+    """The list of products, see `ultramarket.views.products.ProductView`."""
+
+    async def find(self, filters: ProductFilters, limit: int = 24, cursor: str | None = None) -> Page[FoundProduct]:
+        """A page of products.
+
+        Raises:
+            ValueError: a limit, cursor or price that can't be.
+            Unavailable: the view can't be reached.
+        """
+        ...
+
+
+class Orders(Protocol):
+    """The list of orders, see `ultramarket.views.orders.OrderView`."""
+
+    async def find(self, filters: OrderFilters, limit: int = 24, cursor: str | None = None) -> Page[ShownOrder]:
+        """A page of orders.
+
+        Raises:
+            ValueError: a limit or cursor that can't be.
+            Unavailable: the view can't be reached.
+        """
+        ...
+
+
+class Views(Protocol):
+    """How far the views are, see `ultramarket.views.projector.Projector`."""
+
+    async def wait(self, kind: str, no: int, seq: int, timeout: float) -> bool:
+        """Wait until every view shows the write with the token `kind.no@seq`; False when it does not in time."""
+        ...
+
+
+def _nothing() -> None:
+    """No gauges to bring up to date."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shop:
+    """The services behind the web layer.
+
+    Attributes:
+        secret: key material for ids derived from idempotency keys and for webhook signatures; at least 32 bytes.
+        gateways: names of the payment gateways that orders may name.
+        authenticate_sandbox: plays the buyer's part at the sandbox gateway; False where the payment waits for nothing.
+        health: each store with `ok` or what is wrong with it.
+        metrics: what `/metrics` shows; bootstrap registers the gauges of the runtime here too.
+        refresh_metrics: brings those gauges up to date; called before each scrape.
+        request_seconds: deadline of a request.
+        upload_seconds: deadline of a request that uploads a file.
+    """
+
+    actors: Actors
+    vault: Vault
+    uploads: Uploads
+    products: Products
+    orders: Orders
+    views: Views
+    rules: ShopRules
+    staff_key: str
+    secret: bytes
+    authenticate_sandbox: AuthenticateSandbox
+    health: Health
+    gateways: frozenset[str] = frozenset({"sandbox"})
+    metrics: Registry = field(default_factory=Registry)
+    refresh_metrics: Refresh = _nothing
+    request_seconds: float = 15.0
+    upload_seconds: float = 900.0
+
+    @property
+    def channel(self) -> Channel:
+        """The channel of callers that name none."""
+        return self.rules.channel("default") or self.rules.channels[0]
+
+    @property
+    def webhook_secret(self) -> bytes:
+        """The key that signs sandbox webhooks."""
+        return hmac.digest(self.secret, b"webhook:sandbox", "sha256")
+
+    def language(self, channel: str | None) -> str:
+        """The language that texts of a channel fall back to."""
+        return (self.rules.channel(channel or "") or self.channel).language
+
+
+SHOP = web.AppKey("shop", Shop)
