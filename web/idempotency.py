@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from ultramarket.ports.asking import Actors
+from ultramarket.messages.common import Sealed
+from ultramarket.ports.vault import ERASED
 from web.bodies import BODY_HASH
 from web.problems import Refused, refuse
+from web.services import SHOP
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -31,11 +33,13 @@ class Write:
         scope: principal, method and path, and for what guests share by its path, what tells them apart.
         client_key: the client's key; None: the request is not repeatable.
         replayed: the actor gave its stored reply: this is a repeat.
+        subject: whose personal values the answer shows; it is kept sealed then.
     """
 
     scope: str
     client_key: str | None
     replayed: bool = False
+    subject: str | None = None
 
     @property
     def key(self) -> str | None:
@@ -60,7 +64,7 @@ class KeptAnswer(msgspec.Struct, frozen=True):
     """A whole answer, as kept for repeats."""
 
     status: int
-    body: str
+    body: str | Sealed
     content_type: str
     headers: dict[str, str]
 
@@ -88,8 +92,8 @@ def claim(in_flight: set[str], key: str) -> None:
     in_flight.add(key)
 
 
-async def kept_answer(actors: Actors, noun: str, request: web.Request, write: Write) -> web.Response | None:
-    """The answer that was kept for this key, None where there is none.
+async def kept_answer(noun: str, request: web.Request, write: Write) -> web.Response | None:
+    """The answer that was kept for this key, None where there is none or the key of its sealed values is gone.
 
     Raises:
         Refused: 422 `idempotency_key_reused`: the body was another.
@@ -97,27 +101,34 @@ async def kept_answer(actors: Actors, noun: str, request: web.Request, write: Wr
     key = write.key
     if key is None:
         return None
-    answer = await actors.stored(noun, key, f"answer:{key}", request.get(BODY_HASH, b""))
+    shop = request.app[SHOP]
+    answer = await shop.actors.stored(noun, key, f"answer:{key}", request.get(BODY_HASH, b""))
     if answer is None:
         return None
     if answer.rejection is not None:
         raise Refused(answer.rejection, replayed=True)
     kept = msgspec.convert(answer.value, KeptAnswer)
     headers = {**kept.headers, REPLAYED: "true"}
-    body = kept.body.encode()
-    return web.Response(body=body, status=kept.status, content_type=kept.content_type, headers=headers)
+    body = kept.body
+    if isinstance(body, Sealed):
+        body = (await shop.vault.opener(body.subject))(body)
+        if body == ERASED:
+            return None
+    return web.Response(body=body.encode(), status=kept.status, content_type=kept.content_type, headers=headers)
 
 
-async def keep_answer(actors: Actors, noun: str, request: web.Request, write: Write, response: web.Response) -> None:
-    """Keep the answer for repeats of its request."""
+async def keep_answer(noun: str, request: web.Request, write: Write, response: web.Response) -> None:
+    """Keep the answer for repeats of its request; sealed, where it shows personal values."""
     key = write.key
     if key is None:
         return
+    shop = request.app[SHOP]
     body: Any = response.body
+    text = bytes(body or b"").decode()
     kept = KeptAnswer(
         status=response.status,
-        body=bytes(body or b"").decode(),
+        body=text if write.subject is None else (await shop.vault.sealer(write.subject))(text),
         content_type=response.content_type,
         headers={name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers},
     )
-    await actors.keep(noun, key, f"answer:{key}", request.get(BODY_HASH, b""), kept)
+    await shop.actors.keep(noun, key, f"answer:{key}", request.get(BODY_HASH, b""), kept)

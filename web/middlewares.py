@@ -34,6 +34,7 @@ UPLOADS = web.AppKey("uploads", frozenset[str])
 """Routes with the deadline of an upload."""
 
 _SECURITY = {
+    "Server": "UltraMarket",  # not the versions of what it is made of
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",

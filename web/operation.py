@@ -125,26 +125,26 @@ async def repeatable(
     key = write.key
     if key is None:
         return await work()
-    shop, in_flight = request.app[SHOP], request.app[IN_FLIGHT]
+    in_flight = request.app[IN_FLIGHT]
     claim(in_flight, key)
     try:
-        if look_first and (kept := await kept_answer(shop.actors, noun, request, write)):
+        if look_first and (kept := await kept_answer(noun, request, write)):
             return kept
         try:
             response = await work()
         except Refused as refused:
             # The web layer may refuse now what the actor had granted then, e.g. a SKU that is gone meanwhile.
             looked_at = refused.rejection.status not in _UNREAD
-            if looked_at and not refused.replayed and (kept := await kept_answer(shop.actors, noun, request, write)):
+            if looked_at and not refused.replayed and (kept := await kept_answer(noun, request, write)):
                 return kept
             raise
         if write.replayed:
-            kept = await kept_answer(shop.actors, noun, request, write)
+            kept = await kept_answer(noun, request, write)
             response = kept or response
             response.headers[REPLAYED] = "true"
             return response
         try:
-            await keep_answer(shop.actors, noun, request, write, response)
+            await keep_answer(noun, request, write, response)
         except Unavailable as error:
             # What was asked for is done; a repeat is told how it stands then.
             _log.warning("an answer could not be kept for repeats", request=request[REQUEST_ID], error=str(error))

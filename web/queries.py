@@ -54,9 +54,14 @@ class Query(Generic[T]):
             _check(name, value)
             values[name] = value
         try:
-            return msgspec.convert(values, self.shape, strict=False)
+            read = msgspec.convert(values, self.shape, strict=False)
         except msgspec.ValidationError as error:
             raise Refused(_explain(str(error))) from error
+        for name in values:
+            # The converter reads the word `null` as nothing; a parameter that is absent says that.
+            if getattr(read, name) is None:
+                refuse("invalid_parameter", f"The parameter `{name}` can't be null: leave it out.")
+        return read
 
     def prefixed(self, request: web.Request) -> dict[str, str]:
         """The parameters with the prefix, without it.

@@ -175,6 +175,16 @@ async def test_a_merge_adds_up_and_says_what_changed(client: Client, world: Worl
     assert (await (await client.get(f"/api/v1/carts/{guest['id']}")).json())["lines"] == []
 
 
+async def test_a_cart_that_is_being_paid_is_not_merged_away(client: Client, cart: dict[str, Any]) -> None:
+    payment = {"gateway": "sandbox", "method": "requires_action"}
+    order = {"cart_id": cart["id"], "cart_version": cart["version"], "payment": payment}
+    made = await (await client.post("/api/v1/orders", json=order)).json()
+    other = await (await client.post("/api/v1/carts")).json()
+    answer = await client.post(f"/api/v1/carts/{other['id']}/merge", json={"from": cart["id"]})
+    document = await problem(answer, 409, "cart_frozen")
+    assert document["order"] == f"/api/v1/orders/{made['id']}"
+
+
 async def test_a_cart_is_not_merged_into_itself_nor_with_one_that_is_not_there(
     client: Client, cart: dict[str, Any]
 ) -> None:

@@ -1,12 +1,15 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.web.fakes import UNAVAILABLE
 from tests.web.world import STAFF, Client, World, problem
 from ultramarket.messages.cart import AddLine
+from ultramarket.messages.common import Sealed
 from ultramarket.messages.product import ArchiveProduct
+from web.idempotency import KeptAnswer
 
 KEY = {"Idempotency-Key": "a-key-of-a-guest-0123456789"}
 
@@ -26,6 +29,21 @@ async def test_the_same_key_and_body_gives_the_first_answer_byte_for_byte(client
     assert "Idempotency-Replayed" not in first.headers
     now = await (await client.get(f"/api/v1/carts/{cart['id']}")).json()
     assert now["lines"][0]["quantity"] == 4
+
+
+async def test_an_answer_with_personal_values_is_kept_sealed(
+    client: Client, world: World, cart: dict[str, Any]
+) -> None:
+    path, body = f"/api/v1/carts/{cart['id']}", {"email": "ada@example.com"}
+    first = await client.patch(path, json=body, headers=KEY)
+    kept = [
+        msgspec.convert(value, KeptAnswer)
+        for (_, _, key), (_, value) in world.actors._replies.items()
+        if "answer" in key
+    ]
+    assert [answer.body.subject for answer in kept if isinstance(answer.body, Sealed)] == [f"cart:{cart['id']}"]
+    again = await client.patch(path, json=body, headers=KEY)
+    assert await again.read() == await first.read()
 
 
 async def test_the_first_answer_comes_again_although_the_product_is_gone(

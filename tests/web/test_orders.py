@@ -119,6 +119,17 @@ async def test_an_order_that_can_not_be_is_refused(
     await problem(await client.post(URL, json=body(cart, **changes)), status, code)
 
 
+@pytest.mark.parametrize("query", ["cursor=broken", "cursor=%F0%9F%98%80"])
+async def test_a_broken_cursor_is_refused(client: Client, query: str) -> None:
+    await problem(await client.get(f"{URL}?{query}", headers=STAFF), 400, "malformed_cursor")
+
+
+async def test_an_order_that_is_known_is_not_sent_again(client: Client, cart: dict[str, Any]) -> None:
+    made = await client.post(URL, json=body(cart))
+    answer = await client.get(made.headers["Location"], headers={"If-None-Match": made.headers["ETag"]})
+    assert (answer.status, await answer.read()) == (304, b"")
+
+
 async def test_an_unknown_order_is_not_found(client: Client) -> None:
     await problem(await client.get(f"{URL}/unknown"), 404, "not_found")
     await problem(await client.post(f"{URL}/unknown/cancel"), 404, "not_found")
@@ -140,6 +151,8 @@ async def test_staff_list_orders(client: Client, world: World, cart: dict[str, A
     )
 
 
-@pytest.mark.parametrize("query", ["status=lost", "since=yesterday", "since=2026-03-01T00:00:00", "number="])
+@pytest.mark.parametrize(
+    "query", ["status=lost", "since=yesterday", "since=2026-03-01T00:00:00", "until=null", "number="]
+)
 async def test_a_list_of_orders_that_can_not_be_is_refused(client: Client, query: str) -> None:
     await problem(await client.get(f"{URL}?{query}", headers=STAFF), 422, "invalid_parameter")

@@ -31,6 +31,16 @@ async def test_the_buyer_authenticates_at_the_sandbox(client: Client, world: Wor
     assert world.authenticated == [(payment.rpartition("/")[2], "ok")]
 
 
+async def test_an_answer_of_the_gateway_that_is_late_is_not_waited_for(
+    client: Client, world: World, payment: str
+) -> None:
+    with world.actors.pausing():
+        headers = {"Prefer": "wait=0"}
+        answer = await client.post(f"{payment}/sandbox/authenticate", json={"outcome": "ok"}, headers=headers)
+        assert (answer.status, (await answer.json())["state"]) == (200, "requires_action")
+    assert (await (await client.get(payment)).json())["state"] == "captured"
+
+
 async def test_a_payment_that_waits_for_nothing_says_so(client: Client, world: World, payment: str) -> None:
     world.waits_for_buyer = False
     answer = await client.post(f"{payment}/sandbox/authenticate", json={"outcome": "ok"})
@@ -62,6 +72,8 @@ async def test_a_webhook_that_is_not_signed_or_too_old_is_refused(client: Client
     raw, headers = signed(world, event)
     await problem(await client.post(WEBHOOK, data=raw + b" ", headers=headers), 401, "invalid_credentials")
     await problem(await client.post(WEBHOOK, data=raw), 401, "invalid_credentials")
+    raw, headers = signed(world, {"id": "evt_2", "payment": "unknown"})
+    await problem(await client.post(WEBHOOK, data=raw, headers=headers), 404, "not_found")
     raw, headers = signed(world, event, late=301)
     await problem(await client.post(WEBHOOK, data=raw, headers=headers), 401, "invalid_credentials")
 

@@ -272,6 +272,8 @@ async def _read(request: web.Request, id: str, *, pointer: str | None = None) ->
 
 
 def _present(request: web.Request, shown: ShownCart) -> presenters.Cart:
+    if WRITE in request and (shown.email or shown.shipping_address or shown.billing_address):
+        request[WRITE].subject = f"cart:{shown.id}"
     return presenters.cart(shown, languages(request), request.app[SHOP].language(shown.channel))
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import AsyncIterator
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
@@ -27,7 +28,7 @@ CHUNK = 256 * 1024
 class ImportQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a file is read: the currency of its prices, and whether it is only checked."""
 
-    currency: str | None = None
+    currency: Annotated[str, msgspec.Meta(min_length=3, max_length=3)] | None = None
     dry_run: bool = False
 
 

@@ -214,4 +214,6 @@ async def _read(request: web.Request, id: str) -> ShownOrder:
 
 
 def _present(request: web.Request, shown: ShownOrder) -> presenters.Order:
+    if WRITE in request and (shown.email or shown.shipping_address or shown.billing_address):
+        request[WRITE].subject = f"cart:{shown.cart}"
     return presenters.order(shown, languages(request), request.app[SHOP].language(shown.channel))
