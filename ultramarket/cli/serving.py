@@ -75,7 +75,8 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, *, jso
 def _run(settings: Settings, *, demo: bool, json: bool) -> None:
     logs.configure(settings.log_format, settings.log_level)
 
-    with _stopped_by_signals(), _database(settings) as dsn, ExitStack() as opened:
+    embedded = None if settings.database_url else EmbeddedPostgres(settings.data_dir)
+    with _stopped_by_signals(), embedded or nullcontext(settings.database_url) as dsn, ExitStack() as opened:
         sockets = open_sockets(settings.http_host, settings.http_port)
         for one in sockets:
             opened.enter_context(one)
@@ -83,6 +84,8 @@ def _run(settings: Settings, *, demo: bool, json: bool) -> None:
         async def announce(running: Platform, url: str) -> None:
             if demo:
                 await demo_shop.fill(running, url, dsn)
+            if embedded is not None:
+                running.watch(embedded.ended())
             _tell(settings.data_dir, running, url, json=json)
 
         server.run(settings, dsn, sockets, announce)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any
 
@@ -16,6 +16,8 @@ STATE_LIMIT = 1 << 20
 """Bytes of an encoded state or part."""
 BODY_LIMIT = 1 << 18
 """Bytes of an encoded event, message or answer."""
+ANSWER_LIMIT = BODY_LIMIT - 1024
+"""Bytes of an answer that is to be kept, before its consistency token is known."""
 ID_LIMIT = 200
 """Bytes of an entity's id or an idempotency key: what an index row surely holds."""
 
@@ -65,7 +67,7 @@ class Chain:
     @staticmethod
     def link(head: bytes, names: Iterable[str], version: int, at: datetime, data: str) -> bytes:
         """SHA-256 over the head before, and kind, id, type, command, actor (JSON array), version, time and data."""
-        microseconds = int((at - _EPOCH).total_seconds() * 1_000_000 + 0.5)
+        microseconds = (at - _EPOCH) // timedelta(microseconds=1)
         meta = _encoder.encode((*names, version, microseconds))
         return sha256(b"%b%b\n%b" % (head, meta, data.encode())).digest()
 
@@ -94,11 +96,14 @@ _answers = msgspec.json.Decoder(StoredAnswer)
 _messages = msgspec.json.Decoder(StoredMessage)
 
 
-def encode_answer(answer: Answer) -> str:
-    """The text of an answer to keep."""
-    return encode(
-        StoredAnswer(msgspec.Raw(_encoder.encode(answer.value)), answer.rejection, answer.token, answer.version)
-    )
+def encode_answer(answer: Answer, limit: int = BODY_LIMIT) -> str:
+    """The text of an answer to keep.
+
+    Raises:
+        Unstorable: see `encode`.
+    """
+    value = msgspec.Raw(encode(answer.value, limit).encode())
+    return encode(StoredAnswer(value, answer.rejection, answer.token, answer.version), limit)
 
 
 def decode_answer(text: str) -> Answer:

@@ -15,28 +15,31 @@ from ultramarket.errors import Rejection, Unavailable
 from ultramarket.messages.common import Wake
 from ultramarket.ports.asking import Answer
 from ultramarket.ports.journal import (
+    KEEP,
     ClaimTaken,
     CommitBusy,
     CommitRefused,
     Journal,
     Lane,
     Loaded,
-    TurnRows,
-    Wanted,
+    OutboxRow,
 )
 from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.actor import Actor, Send
 from ultramarket.runtime.clock import Clock
 from ultramarket.runtime.codec import KindCodec
 from ultramarket.runtime.failpoints import failpoint
+from ultramarket.runtime.loading import Loader, Unit
 from ultramarket.runtime.memory import Entity, Memory
 from ultramarket.runtime.partition import Partition
-from ultramarket.runtime.rebuild import NewerShape, rebuild
-from ultramarket.runtime.turn import Failure, Judge, Keep, Turn, outgoing
+from ultramarket.runtime.rebuild import NewerShape, newer_version
+from ultramarket.runtime.turn import Failure, Judge, Turn, outgoing
 
 log = structlog.get_logger()
 
 BUSY_TRIES = 5
+NEWER_SECONDS = 5.0
+"""How long a message for an entity of a newer shape stays in the outbox before it is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +49,6 @@ class Limits:
     entities: int = 256
     per_entity: int = 256
     commands: int = 1024
-
-
-@dataclass(slots=True)
-class Unit:
-    """What waits for one entity: the smallest piece that a group is split into is one delivery of one unit.
-
-    Attributes:
-        done: for a worker's finished call: the answers that go out with the deletion of its message.
-    """
-
-    partition: Partition
-    id: str
-    deliveries: list[Delivery]
-    done: tuple[Send, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -104,8 +93,11 @@ class Committer:
         self._ready: dict[tuple[str, str], Partition] = {}
         self._finished: list[Unit] = []
         self._work = asyncio.Event()
-        self.in_flight: list[Unit] = []
-        self.uncertain: list[Delivery] = []
+        self._loader = Loader(self.journal, self.actors, self.codecs, self.clock, self.memory)
+        self._in_flight: dict[int, tuple[Partition, Delivery]] = {}
+        self._failures: list[tuple[Partition, Failure]] = []
+        self._deferred: list[tuple[Partition, Delivery]] = []
+        self._uncertain: list[Delivery] = []
 
     def ready(self, partition: Partition, id: str) -> None:
         """Something waits for this entity."""
@@ -113,13 +105,23 @@ class Committer:
         self._work.set()
 
     def finish(self, partition: Partition, delivery: Delivery, sends: Iterable[Send]) -> None:
-        """A worker's call is done: commit its answers and the deletion of its message together."""
-        self._finished.append(Unit(partition, delivery.id, [delivery], tuple(sends)))
+        """A worker's call is done: commit its answers and the deletion of its message together.
+
+        Raises:
+            Exception: an answer can't be sent.
+        """
+        source = f"{partition.kind}:{delivery.id}"
+        answers = []
+        for index, send in enumerate(sends):
+            if send.kind not in self.codecs:
+                raise LookupError(f"{partition.kind} sends to {send.kind!r}, which nobody is")
+            answers.append(outgoing(f"{delivery.message}>{index}", send, source, delivery.trace))
+        self._finished.append(Unit(partition, delivery.id, [delivery], tuple(answers)))
         self._work.set()
 
     def idle(self) -> bool:
         """Whether nothing waits and nothing is in flight."""
-        return not (self._ready or self._finished or self.in_flight)
+        return not (self._ready or self._finished or self._in_flight)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -129,19 +131,20 @@ class Committer:
             if not units:
                 self._work.clear()
                 continue
-            self.in_flight = units
+            self._in_flight = {id(d): (unit.partition, d) for unit in units for d in unit.deliveries}
             await self._process(units)
-            self.in_flight = []
+            self._put_back()
 
-    def reset(self) -> list[Unit]:
-        """Forget what is ready; gives the group that did not end. Finished calls of workers are kept."""
-        units, self.in_flight = self.in_flight, []
+    def reset(self) -> list[tuple[Partition, Delivery]]:
+        """Forget what is ready; gives what of the group is not settled. Finished calls of workers are kept."""
+        open_, self._in_flight = list(self._in_flight.values()), {}
+        self._failures, self._deferred = [], []
         self._ready.clear()
-        return units
+        return open_
 
     def take_uncertain(self) -> list[Delivery]:
         """The messages of the commit that did not end: they may stand in the outbox."""
-        uncertain, self.uncertain = self.uncertain, []
+        uncertain, self._uncertain = self._uncertain, []
         return uncertain
 
     def _gather(self) -> list[Unit]:
@@ -162,108 +165,69 @@ class Committer:
 
     async def _process(self, units: list[Unit]) -> None:
         """Judge and commit; what the store refuses is halved until the offender is alone."""
-        loaded, entities = await self._load(units)
         for tries in range(1, BUSY_TRIES + 1):
-            turns = [self._judge(unit, loaded, entities.get((unit.partition.kind, unit.id))) for unit in units]
-            conflicts = await self._claim_conflicts(turns)
-            good = [(unit, turn) for unit, turn in zip(units, turns, strict=True) if id(turn) not in conflicts]
+            conflicts: dict[int, tuple[str, str]] = {}
+            rest = units
             try:
+                turns = await self._judged(units)
+                conflicts = await self._claim_conflicts(turns)
+                good = [pair for place, pair in enumerate(zip(units, turns, strict=True)) if place not in conflicts]
+                rest = [unit for unit, _ in good]
                 await self._commit(good)
             except CommitBusy:
                 if tries == BUSY_TRIES:
                     raise
                 continue
             except CommitRefused as error:
-                await self._split([unit for unit, _ in good], error)
-            for unit, turn in zip(units, turns, strict=True):
-                if id(turn) in conflicts:
-                    await self._claim_refused(unit, conflicts[id(turn)])
+                await self._split(rest, error)
+            for place, claim in conflicts.items():
+                await self._claim_refused(units[place], claim)
             return
 
-    async def _load(self, units: list[Unit]) -> tuple[Loaded, dict[tuple[str, str], Entity]]:
-        """Everything the units need: one select, none when all is in memory. An entity of a newer shape is left out."""
-        wanted = Wanted(now=self.clock.now())
-        entities: dict[tuple[str, str], Entity] = {}
+    async def _judged(self, units: list[Unit]) -> list[Turn]:
+        loaded, entities = await self._loader.load(units)
+        self.measures.loads += loaded is not None
+        turns = []
         for unit in units:
-            if unit.done is None:
-                entity = self.memory.get(unit.partition.kind, unit.id)
-                if entity is not None:
-                    entities[unit.partition.kind, unit.id] = entity
-                self._want(unit, entity, wanted)
-        if not wanted:
-            return Loaded(), entities
-        self.measures.loads += 1
-        loaded = await self.journal.load(wanted)
-        for kind, id_ in wanted.entities:
-            stored = loaded.entities.get((kind, id_))
-            try:
-                entity = (
-                    Entity()
-                    if stored is None
-                    else await rebuild(self.journal, self.actors[kind], self.codecs[kind], id_, stored)
-                )
-            except NewerShape as error:
-                log.warning("entity has a newer shape", kind=kind, id=id_, error=str(error))
+            if unit.done is not None:
+                turns.append(_worker_turn(unit, unit.done))
                 continue
-            entities[kind, id_] = entity
-            self.memory.put(kind, id_, entity)
-        return loaded, entities
+            entity = entities[unit.partition.kind, unit.id]
+            if isinstance(entity, Entity):
+                turns.append(self._judge(unit, loaded or Loaded(), entity))
+            else:
+                turns.append(_unreadable_turn(unit, entity))
+        return turns
 
-    def _want(self, unit: Unit, entity: Entity | None, wanted: Wanted) -> None:
-        kind = unit.partition.kind
-        if entity is None:
-            wanted.entities.append((kind, unit.id))
-        for delivery in unit.deliveries:
-            if delivery.key is not None:
-                wanted.replies.append((kind, unit.id, delivery.key))
-            if delivery.message is not None and not delivery.verified:
-                wanted.messages.append(delivery.message)
-            if isinstance(delivery.command, Wake):
-                if (kind, unit.id) not in wanted.due and self.actors[kind].part is not None:
-                    wanted.due.append((kind, unit.id))
-            elif (entity is None or not entity.complete) and not isinstance(delivery.command, Keep):
-                wanted.parts.extend((kind, unit.id, name) for name in self.actors[kind].needs(delivery.command))
+    def _judge(self, unit: Unit, loaded: Loaded, entity: Entity) -> Turn:
+        try:
+            return self._judge_with(unit, loaded, entity, careful=False)
+        except Exception:  # noqa: BLE001 - a command leads to a state that can't be stored: the careful way finds which
+            return self._judge_with(unit, loaded, entity, careful=True)
 
-    def _judge(self, unit: Unit, loaded: Loaded, entity: Entity | None) -> Turn:
+    def _judge_with(self, unit: Unit, loaded: Loaded, entity: Entity, *, careful: bool) -> Turn:
         kind, no = unit.partition.kind, unit.partition.no
-        if unit.done is not None:
-            return self._worker_turn(unit, unit.done)
-        if entity is None:
-            turn = Turn(TurnRows(kind, no, unit.id, 0, 0), Entity(), unit.deliveries)
-            newer = Unavailable("newer_version", "A newer version of the shop wrote this; it takes over shortly.", 5)
-            turn.answers = [(delivery, newer, 0) for delivery in unit.deliveries if delivery.message is None]
-            return turn
-        judge = Judge(self.actors[kind], self.codecs, entity, unit.id, no, self.clock.now())
+        stalled = {f.delivery.source for p, f in self._failures if p is unit.partition and f.delivery.id == unit.id}
+        judge = Judge(self.actors[kind], self.codecs, entity, unit.id, no, self.clock.now(), stalled, careful=careful)
         for delivery in unit.deliveries:
             judge.take(delivery, loaded)
         return judge.finish()
 
-    def _worker_turn(self, unit: Unit, sends: tuple[Send, ...]) -> Turn:
-        delivery = unit.deliveries[0]
-        rows = TurnRows(unit.partition.kind, unit.partition.no, unit.id, 0, 0, taken=[delivery.message or ""])
-        turn = Turn(rows, Entity(), unit.deliveries, taken=list(unit.deliveries))
-        source = f"{unit.partition.kind}:{unit.id}"
-        for index, send in enumerate(sends):
-            row, onward = outgoing(f"{delivery.message}>{index}", send, source, delivery.trace)
-            rows.outbox.append(row)
-            turn.sends.append(onward)
-        return turn
-
     async def _claim_conflicts(self, turns: list[Turn]) -> dict[int, tuple[str, str]]:
-        """Turns (by identity) that claim what another entity holds, with the claim."""
-        claims = [claim for turn in turns for claim in turn.rows.claims]
+        """Turns (by place) that claim what another entity holds, with the claim."""
+        claims = [claim for turn in turns for claim in turn.claimed]
         if not claims:
             return {}
         holders = await self.journal.taken_claims(claims)
         conflicts: dict[int, tuple[str, str]] = {}
-        for turn in turns:
+        for place, turn in enumerate(turns):
             rows = turn.rows
-            for claim in list(rows.claims):
+            for claim in turn.claimed:
                 holder = holders.get(claim)
-                if holder == (rows.kind, rows.id):
+                if holder == (rows.kind, rows.id) and claim in rows.claims:
                     rows.claims.remove(claim)
-                elif holder is not None and claim not in rows.drops:
-                    conflicts.setdefault(id(turn), claim)
+                elif holder not in (None, (rows.kind, rows.id)):
+                    conflicts.setdefault(place, claim)
         return conflicts
 
     async def _claim_refused(self, unit: Unit, claim: tuple[str, str]) -> None:
@@ -301,10 +265,11 @@ class Committer:
         """Refuse a unit of one delivery: a client gets the refusal (kept under its key), a message counts as failed."""
         delivery = unit.deliveries[0]
         if delivery.message is not None:
-            self.hooks.failed(unit.partition, Failure(delivery, CommitRefused(rejection.detail)))
+            self._failures.append((unit.partition, Failure(delivery, CommitRefused(rejection.detail))))
             return
-        rows = TurnRows(unit.partition.kind, unit.partition.no, unit.id, 0, 0)
-        turn = Turn(rows, Entity(), [delivery], taken=[delivery], answers=[(delivery, Answer(rejection=rejection), 0)])
+        turn = Turn.nothing(unit.partition.kind, unit.partition.no, unit.id)
+        turn.taken.append(delivery)
+        turn.answers.append((delivery, Answer(rejection=rejection), 0))
         await self._commit([(unit, turn)])
 
     async def _commit(self, group: list[tuple[Unit, Turn]]) -> None:
@@ -319,7 +284,7 @@ class Committer:
             failpoint("commit.before")
             started = self.clock.seconds()
             lanes = [(_lane(partition), tail) for partition, tail in tails.values()]
-            self.uncertain = [onward for _, turn in writing for onward in turn.sends]
+            self._uncertain = [onward for _, turn in writing for onward in turn.sends]
             now = await self.journal.commit(lanes, [turn.rows for _, turn in writing])
             failpoint("commit.after")
             self.clock.set(now)
@@ -328,29 +293,40 @@ class Committer:
                 lane = _lane(partition)
                 partition.lane = Lane(lane.kind, lane.no, lane.epoch, tail)
         self._committed(group)
-        self.uncertain = []
+        self._uncertain = []
 
     def _committed(self, group: list[tuple[Unit, Turn]]) -> None:
-        """The commit holds: take it into memory, answer, hand the messages on, and deal with what failed."""
+        """The commit holds: take it into memory, answer, and hand the messages on."""
         for unit, turn in group:
             self._remember(turn)
             answers = {id(delivery): answer for delivery, answer, _ in turn.answers}
             for delivery in turn.taken:
+                self._in_flight.pop(id(delivery), None)
                 unit.partition.settle(delivery, answers.pop(id(delivery), None))
                 if isinstance(delivery.command, Wake):
                     self._check_wake(turn, delivery)
+            for delivery in turn.postponed:
+                self._in_flight.pop(id(delivery), None)
+                unit.partition.shelve(delivery, NEWER_SECONDS)
+            self._deferred.extend((unit.partition, delivery) for delivery in turn.deferred)
+            self._failures.extend((unit.partition, failure) for failure in turn.failures)
         failpoint("answer.after")
         for _, turn in group:
             for onward in turn.sends:
                 failpoint("outbox.before")
                 self.hooks.send(onward)
                 failpoint("outbox.after")
-        for unit, turn in group:
-            for delivery in reversed(turn.deferred):
-                unit.partition.push(delivery, first=True)
-            for failure in reversed(turn.failures):
-                self.hooks.failed(unit.partition, failure)
         self.hooks.changed([turn for _, turn in group if turn.rows.events])
+
+    def _put_back(self) -> None:
+        """The group is through: what had to wait behind a failure goes back, and then the failures before it."""
+        deferred, self._deferred = self._deferred, []
+        failures, self._failures = self._failures, []
+        self._in_flight = {}
+        for partition, delivery in reversed(deferred):
+            partition.push(delivery, first=True)
+        for partition, failure in reversed(failures):
+            self.hooks.failed(partition, failure)
 
     def _remember(self, turn: Turn) -> None:
         rows, entity = turn.rows, turn.entity
@@ -369,7 +345,7 @@ class Committer:
     def _check_wake(self, turn: Turn, delivery: Delivery) -> None:
         """A wake-up that left its time in the past is tried again later, so that it can't spin."""
         wake_at = turn.entity.wake_at
-        if wake_at is not None and wake_at <= self.clock.now():
+        if turn.rows.timer is KEEP and wake_at is not None and wake_at <= self.clock.now():
             self.hooks.retry_wake(delivery)
 
     def _measure(self, turns: list[Turn], seconds: float) -> None:
@@ -385,3 +361,32 @@ def _lane(partition: Partition) -> Lane:
     if partition.lane is None:
         raise Unavailable("not_ready", "The partition is not ours yet.")
     return partition.lane
+
+
+def _worker_turn(unit: Unit, answers: Sequence[tuple[OutboxRow, Delivery]]) -> Turn:
+    """A worker's call is done: its message goes, its answers come."""
+    turn = Turn.nothing(unit.partition.kind, unit.partition.no, unit.id)
+    turn.taken.extend(unit.deliveries)
+    turn.rows.taken.extend(delivery.message or "" for delivery in unit.deliveries)
+    for row, onward in answers:
+        turn.rows.outbox.append(row)
+        turn.sends.append(onward)
+    return turn
+
+
+def _unreadable_turn(unit: Unit, error: Exception) -> Turn:
+    """The entity can't be read: one of a newer shape waits for a program that knows it, else everything fails."""
+    turn = Turn.nothing(unit.partition.kind, unit.partition.no, unit.id)
+    if isinstance(error, NewerShape):
+        turn.taken = [delivery for delivery in unit.deliveries if delivery.message is None]
+        turn.postponed = [delivery for delivery in unit.deliveries if delivery.message is not None]
+        turn.answers = [(delivery, newer_version(), 0) for delivery in turn.taken]
+        return turn
+    stalled: set[str] = set()
+    for delivery in unit.deliveries:
+        if delivery.message is not None and delivery.source in stalled:
+            turn.deferred.append(delivery)
+        else:
+            turn.failures.append(Failure(delivery, error))
+            stalled.add(delivery.source)
+    return turn

@@ -11,7 +11,7 @@ from ultramarket.errors import Unavailable
 from ultramarket.messages.common import Wake
 from ultramarket.ports.journal import CommitBusy, Fenced, JournalLost
 from ultramarket.ports.mailbox import Delivery
-from ultramarket.runtime.committer import Committer, Unit
+from ultramarket.runtime.committer import Committer
 from ultramarket.runtime.failpoints import failpoint
 from ultramarket.runtime.partition import Partition
 
@@ -107,6 +107,9 @@ class Owner:
             failpoint("take.after")
         for partition in self._partitions:
             partition.forget()
+        # Only now, as until the first take ended the lost commit may still have been on its way: what it may have sent
+        # comes before what this owner's entities send from here on.
+        self._uncertain(self._committer.take_uncertain())
         self.first.set()
         self._taken()
 
@@ -117,7 +120,6 @@ class Owner:
             partition.lane = None
         self._committer.memory.clear()
         self._requeue(self._committer.reset(), error)
-        self._uncertain(self._committer.take_uncertain())
         if isinstance(error, JournalLost):
             log.warning("the journal is lost; taking the partitions anew", owner=self._name, error=str(error))
             self._open = False
@@ -133,24 +135,24 @@ class Owner:
             self._open = False
         await asyncio.sleep(self._backoff.next())
 
-    def _requeue(self, units: Sequence[Unit], error: Exception) -> None:
+    def _requeue(self, open_: Sequence[tuple[Partition, Delivery]], error: Exception) -> None:
         """What was in flight: commands whose outcome is known, or can be looked up, are judged again."""
         nothing_written = isinstance(error, Fenced | CommitBusy)
-        for unit in units:
-            for delivery in reversed(unit.deliveries):
-                if delivery.message is not None:
-                    unit.partition.shelve(delivery)
-                    continue
-                if isinstance(delivery.command, Wake):
-                    continue
-                delivery.attempts += 1
-                if delivery.attempts < COMMAND_TRIES and (nothing_written or delivery.key is not None):
-                    unit.partition.push(delivery, first=True)
-                else:
-                    unit.partition.settle(delivery, _unknown())
+        for partition, delivery in reversed(open_):
+            if delivery.message is not None:
+                partition.shelve(delivery)
+                continue
+            if isinstance(delivery.command, Wake):
+                continue
+            delivery.attempts += 1
+            if delivery.attempts < COMMAND_TRIES and (nothing_written or delivery.key is not None):
+                partition.push(delivery, first=True)
+            else:
+                partition.settle(delivery, outcome_unknown())
 
 
-def _unknown() -> Unavailable:
+def outcome_unknown() -> Unavailable:
+    """The answer to a command whose commit may or may not have taken effect."""
     detail = (
         "The connection to the database broke while this was being written, so whether it took effect is not known. "
         "Look at the resource, or repeat requests with an Idempotency-Key."

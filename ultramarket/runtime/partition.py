@@ -12,6 +12,9 @@ from ultramarket.ports.mailbox import Delivery
 Pair = tuple[str, str]
 """Source (`kind:id`) and target id: messages of a pair stay in order."""
 
+TICK = 0.005
+"""Seconds by which a timer of the event loop may be early."""
+
 IN_PROGRESS = Rejection(
     "in_progress", "The first request with this Idempotency-Key still runs; ask again in a second.", 409
 )
@@ -151,7 +154,8 @@ class Partition:
             delay: seconds before the sweep is to bring them.
         """
         pair = (source, id)
-        until = asyncio.get_running_loop().time() + delay if delay else 0.0
+        # A timer may fire a clock tick before its time: the sweep that it starts is to bring the pair.
+        until = asyncio.get_running_loop().time() + delay - TICK if delay else 0.0
         self.behind[pair] = max(until, self.behind.get(pair, 0.0))
         self.dirty.add(pair)
         self._sweep(delay)

@@ -1,11 +1,11 @@
 """What happens to a message that an actor or worker can't take: tried again at once, then later, then parked."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
-from ultramarket.errors import UltraMarketError
+from ultramarket.errors import UltraMarketError, Unavailable
 from ultramarket.messages.common import Wake
 from ultramarket.ports.journal import Fenced, Journal
 from ultramarket.ports.mailbox import Delivery
@@ -18,6 +18,8 @@ AT_ONCE = 5
 """Tries of a message right after each other."""
 DELAYS = (0.2, 1.0, 5.0)
 """Seconds before each of the later tries; after the last one the message is parked."""
+REASON_LIMIT = 2000
+"""Characters of a reason that are kept."""
 
 
 class ActorFailed(UltraMarketError):
@@ -27,8 +29,9 @@ class ActorFailed(UltraMarketError):
 class Poison:
     """Counts failures and parks; see `ultramarket parked`."""
 
-    def __init__(self, sweep: Callable[[float], None]) -> None:
+    def __init__(self, sweep: Callable[[float], None], delays: Sequence[float] = DELAYS) -> None:
         self._sweep = sweep
+        self._delays = delays
         self._journal: Journal | None = None
         self._to_park: asyncio.Queue[tuple[Partition, Failure]] = asyncio.Queue()
 
@@ -50,14 +53,18 @@ class Poison:
         if delivery.message is None:
             partition.settle(delivery, ActorFailed(f"{delivery.kind} failed on {type(delivery.command).__name__}"))
             if isinstance(delivery.command, Wake):
-                log.error("a wake-up failed; the entity is woken again when it is loaded", id=delivery.id)
+                log.error("a wake-up failed; it comes again when the timers are read next", id=delivery.id)
+            return
+        if isinstance(error, Unavailable):
+            # Nothing is wrong with the message: what it needs is away for a while.
+            partition.shelve(delivery, float(error.retry_after))
             return
         attempts = partition.attempts[delivery.message] = partition.attempts.get(delivery.message, 0) + 1
         if attempts < AT_ONCE:
             partition.running.discard(delivery.message)
             partition.push(delivery, first=True)
-        elif attempts - AT_ONCE < len(DELAYS):
-            partition.shelve(delivery, DELAYS[attempts - AT_ONCE])
+        elif attempts - AT_ONCE < len(self._delays):
+            partition.shelve(delivery, self._delays[attempts - AT_ONCE])
         else:
             # Later messages of the pair stay behind it in the outbox from this moment on.
             partition.parking.add((delivery.source, delivery.id))
@@ -81,7 +88,7 @@ class Poison:
         if self._journal is None or partition.lane is None or delivery.message is None:
             self._sweep(1.0)
             return
-        reason = f"{type(error).__name__}: {error}"
+        reason = _reason(error)
         try:
             parked = await self._journal.park(partition.lane, delivery.message, delivery.source, reason)
         except Fenced:
@@ -89,3 +96,9 @@ class Poison:
             return
         if parked:
             log.error("message parked", message=delivery.message, kind=delivery.kind, id=delivery.id, reason=reason)
+
+
+def _reason(error: Exception) -> str:
+    """Why a message is parked, as a text that the store surely takes."""
+    text = f"{type(error).__name__}: {error}"[:REASON_LIMIT]
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")

@@ -2,9 +2,14 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 from ultramarket.errors import Unavailable
-from ultramarket.ports.journal import Journal, JournalError, JournalLost, Loaded, Wanted
+from ultramarket.ports.journal import Journal, JournalError, JournalLost, Loaded, StoredEntity, Wanted
+from ultramarket.runtime.actor import Actor
+from ultramarket.runtime.codec import KindCodec
+from ultramarket.runtime.memory import Entity
+from ultramarket.runtime.rebuild import NewerShape, newer_version, rebuild
 
 NUMBERS = 20
 """Numbers of a sequence fetched at once; those not used when the process ends are gaps."""
@@ -19,6 +24,7 @@ class Reader:
         self._next: tuple[Wanted, asyncio.Task[Loaded]] | None = None
         self._claims: tuple[set[tuple[str, str]], asyncio.Task[dict[tuple[str, str], tuple[str, str]]]] | None = None
         self._numbers: dict[str, list[int]] = {}
+        self._closed = False
 
     async def load(self, entities: Iterable[tuple[str, str]], replies: Iterable[tuple[str, str, str]] = ()) -> Loaded:
         """Stored entities and kept answers.
@@ -33,6 +39,19 @@ class Reader:
         wanted.entities.extend(entities)
         wanted.replies.extend(replies)
         return await asyncio.shield(task)
+
+    async def entity(self, actor: Actor[Any, Any, Any], codec: KindCodec, id: str, stored: StoredEntity) -> Entity:
+        """The entity that a row stands for.
+
+        Raises:
+            Unavailable: the database can't be reached, or a newer version of the program wrote the entity.
+        """
+        try:
+            return await rebuild(self._journal, actor, codec, id, stored)
+        except NewerShape as error:
+            raise newer_version() from error
+        except JournalError as error:
+            raise _unavailable() from error
 
     async def holder(self, namespace: str, value: str) -> tuple[str, str] | None:
         """(kind, id) of who holds a claim.
@@ -63,7 +82,8 @@ class Reader:
             return numbers.pop(0)
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Disconnect; what is asked from now on is refused."""
+        self._closed = True
         await self._journal.close()
 
     async def _load(self, wanted: Wanted) -> Loaded:
@@ -77,12 +97,17 @@ class Reader:
                 raise _unavailable() from error
 
     async def _again(self, wanted: Wanted) -> Loaded:
-        """A read may be repeated: once over a new connection when the old one broke."""
         try:
             return await self._journal.load(wanted)
         except JournalLost:
-            await self._journal.open()
+            await self._reopen()
             return await self._journal.load(wanted)
+
+    async def _reopen(self) -> None:
+        """A read may be repeated: once over a new connection when the old one broke."""
+        if self._closed:
+            raise JournalLost("closed")
+        await self._journal.open()
 
     async def _holders(self, claims: set[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
         async with self._lock:
@@ -91,7 +116,7 @@ class Reader:
                 try:
                     return await self._journal.taken_claims(list(claims))
                 except JournalLost:
-                    await self._journal.open()
+                    await self._reopen()
                     return await self._journal.taken_claims(list(claims))
             except JournalError as error:
                 raise _unavailable() from error
@@ -100,7 +125,7 @@ class Reader:
         try:
             return await self._journal.numbers(sequence, NUMBERS)
         except JournalLost:
-            await self._journal.open()
+            await self._reopen()
             return await self._journal.numbers(sequence, NUMBERS)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ultramarket.errors import UltraMarketError
+from ultramarket.errors import UltraMarketError, Unavailable
 from ultramarket.ports.journal import Journal, StoredEntity
 from ultramarket.runtime.actor import Actor
 from ultramarket.runtime.codec import KindCodec
@@ -11,6 +11,11 @@ from ultramarket.runtime.memory import Entity
 
 class NewerShape(UltraMarketError):
     """A newer version of the program wrote this entity; this one must leave it alone."""
+
+
+def newer_version() -> Unavailable:
+    """The answer to who asks for an entity of a newer shape."""
+    return Unavailable("newer_version", "A newer version of the shop wrote this; it takes over shortly.", 5)
 
 
 async def rebuild(

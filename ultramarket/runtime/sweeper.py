@@ -9,6 +9,7 @@ from ultramarket.ports.journal import Journal, Pending
 from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.codec import KindCodec, decode_message
 from ultramarket.runtime.partition import Pair, Partition
+from ultramarket.runtime.turn import Unreadable
 
 log = structlog.get_logger()
 
@@ -52,11 +53,12 @@ class Sweeper:
         ours = {key: partition for key, partition in self._partitions.items() if partition.lane is not None}
         if not ours:
             return
-        blocked: dict[tuple[str, int], set[Pair]] = {}
+        # What is being parked now may not be seen among the parked messages, and be parked when those are read.
+        blocked = {key: set(partition.parking) for key, partition in ours.items()}
         for kind, no, source, id_ in await self._journal.blocked(list(ours)):
-            blocked.setdefault((kind, no), set()).add((source, id_))
+            blocked[kind, no].add((source, id_))
         for key, partition in ours.items():
-            partition.begin_sweep(blocked.get(key, set()))
+            partition.begin_sweep(blocked[key])
         if any(partition.behind for partition in ours.values()):
             older_than = 0.0
         stuck = await self._bring(ours, began, older_than)
@@ -85,7 +87,7 @@ class Sweeper:
         stored = decode_message(row.body)
         try:
             command = self._codecs[row.kind].command(stored.body)
-        except ValueError as error:  # msgspec's errors are ValueErrors; the actor refuses it and it is parked
+        except ValueError as error:  # msgspec's errors are ValueErrors
             log.exception("unreadable message", message=row.message, kind=row.kind)
             command = Unreadable(str(error))
         return Delivery(
@@ -99,10 +101,3 @@ class Sweeper:
             message=row.message,
             source=stored.source,
         )
-
-
-class Unreadable:
-    """Stands for a message that this program can't decode; no actor knows it, so it ends up parked with the reason."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason

@@ -11,9 +11,9 @@ from typing import Any
 import structlog
 
 from ultramarket.errors import Rejection, UltraMarketError, Unavailable
-from ultramarket.messages.common import Sealed, Wake
+from ultramarket.messages.common import Wake
 from ultramarket.ports.asking import Actors, Answer, Shown
-from ultramarket.ports.journal import Journal, JournalError, JournalLost
+from ultramarket.ports.journal import Journal
 from ultramarket.ports.mailbox import Delivery, Mailbox
 from ultramarket.ports.vault import Vault
 from ultramarket.runtime.actor import Actor, Worker
@@ -21,15 +21,16 @@ from ultramarket.runtime.clock import Clock
 from ultramarket.runtime.codec import KindCodec, text_fault
 from ultramarket.runtime.committer import Committer, Hooks, Limits, Measures
 from ultramarket.runtime.memory import Entity, Memory
-from ultramarket.runtime.owner import Backoff, Owner
+from ultramarket.runtime.owner import Owner, outcome_unknown
 from ultramarket.runtime.partition import Partition, answer_to
 from ultramarket.runtime.partitioning import PARTITIONS, partition_of
-from ultramarket.runtime.poison import Poison
+from ultramarket.runtime.poison import DELAYS, Poison
 from ultramarket.runtime.reader import Reader
-from ultramarket.runtime.rebuild import rebuild
+from ultramarket.runtime.showing import Showcase
 from ultramarket.runtime.sweeper import Sweeper
-from ultramarket.runtime.timers import HORIZON, Timers
+from ultramarket.runtime.timers import Timers
 from ultramarket.runtime.turn import Keep, Turn, replay
+from ultramarket.runtime.upkeep import Upkeep
 from ultramarket.runtime.watch import Watchers
 from ultramarket.runtime.workers import WorkerPool
 
@@ -49,6 +50,7 @@ class Options:
         memory_bytes: estimated bytes of entities kept in memory, over all committers.
         command_seconds: deadline of a command that names none.
         grace_seconds: how long a stop waits for the turns and calls that run.
+        poison_delays: seconds before each of the later tries of a message that an actor can't take.
     """
 
     committers: int = 2
@@ -56,6 +58,7 @@ class Options:
     memory_bytes: int = 256 << 20
     command_seconds: float = 5.0
     grace_seconds: float = 10.0
+    poison_delays: tuple[float, ...] = DELAYS
     limits: Limits = field(default_factory=Limits)
 
 
@@ -86,7 +89,7 @@ class Runtime:
         self._codecs = {part.kind: KindCodec(part) for part in parts}
         self._options = options
         self._mailbox = mailbox
-        self._vault = vault
+        self._showcase = Showcase(vault)
         self._on_commit = on_commit
         self._stopping = False
         self.name = f"um-{token_hex(4)}"
@@ -97,11 +100,14 @@ class Runtime:
         self._sweep_journal = journal()
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._sweeper = Sweeper(self._sweep_journal, self._partitions, self._codecs)
-        self._poison = Poison(self._sweeper.request)
+        self._poison = Poison(self._sweeper.request, options.poison_delays)
         self._committers = [self._committer(journal()) for _ in range(options.committers)]
         self._pools: list[WorkerPool] = []
         self._by_kind: dict[tuple[str, int], Committer] = {}
         self._owners = self._arrange()
+        self._upkeep = Upkeep(
+            self._sweep_journal, self.clock, self._sweeper, self._poison, self._timers, list(self._partitions)
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] | None = None
 
@@ -121,12 +127,15 @@ class Runtime:
     ) -> Answer:
         """Send a command and wait for its commit; see `ultramarket.ports.asking.Actors.ask`."""
         if self._stopping:
-            raise Unavailable("shutting_down", "The shop is restarting; try again in a moment.", 2)
-        fault = text_fault(id) or (text_fault(key) if key is not None else None)
-        if fault is not None:
-            return Answer(rejection=Rejection("bad_id", f"The id or idempotency key is not usable: {fault}.", 422))
+            raise _shutting_down()
+        if kind not in self._actors:
+            raise LookupError(f"there is no actor {kind!r} to ask")
+        for text in (id, key, principal, trace or None):  # all of them stand in the log
+            if text is not None and (fault := text_fault(text)) is not None:
+                return Answer(rejection=Rejection("bad_id", f"The id or idempotency key is not usable: {fault}.", 422))
         seconds = self._options.command_seconds if timeout is None else timeout
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
         command_id = key or token_hex(12)
         delivery = Delivery(
             kind,
@@ -143,11 +152,12 @@ class Runtime:
         )
         if not self._mailbox.offer(delivery):
             raise Unavailable("mailbox_full", "More is asked of this part of the shop than it can take; try again.")
+        # Cheaper than a timeout around the wait: nothing has to be cancelled, the answer is simply settled.
+        timer = loop.call_later(seconds, _give_up, future)
         try:
-            return await asyncio.wait_for(future, seconds)
-        except TimeoutError:
-            detail = "No answer within the deadline; it may still take effect. Repeat it with an Idempotency-Key."
-            raise Unavailable("deadline_passed", detail) from None
+            return await future
+        finally:
+            timer.cancel()
 
     async def keep(self, kind: str, id: str, key: str, body_hash: bytes, value: Any) -> None:
         """Keep an answer under an idempotency key for 24 hours, without a command."""
@@ -179,8 +189,8 @@ class Runtime:
             for id_ in missing:
                 stored = loaded.entities.get((kind, id_))
                 if stored is not None:
-                    found[id_] = await rebuild(self._sweep_journal, actor, self._codecs[kind], id_, stored)
-        return {id_: await self._show(actor, id_, e) for id_, e in found.items() if e.state is not None}
+                    found[id_] = await self._reader.entity(actor, self._codecs[kind], id_, stored)
+        return {id_: await self._showcase.show(actor, id_, e) for id_, e in found.items() if e.state is not None}
 
     async def owner(self, namespace: str, value: str) -> str | None:
         """Id of the entity that holds a claim."""
@@ -218,9 +228,8 @@ class Runtime:
         for owner in self._owners:
             self._spawn(owner.run(), "owner")
         await self._first_taken()
-        await self._sweeper.sweep(older_than=0.0)
-        await self._timers.load(self._sweep_journal, list(self._partitions))
-        self._spawn(self._keep_up(), "sweeper")
+        await self._upkeep.start()
+        self._spawn(self._upkeep.run(), "upkeep")
         self._spawn(self._timers.run(), "timers")
 
     async def stop(self) -> None:
@@ -242,7 +251,10 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for partition in self._partitions.values():
-            partition.drain(Unavailable("shutting_down", "The shop is restarting; try again in a moment.", 2))
+            partition.drain(_shutting_down())
+        for committer in self._committers:
+            for partition, delivery in committer.reset():
+                partition.settle(delivery, outcome_unknown())
         for owner in self._owners:
             await owner.close()
         await self._reader.close()
@@ -313,7 +325,7 @@ class Runtime:
                         self._partitions[kind, no] = partition
                         self._by_kind[kind, no] = committer
                         ours.append(partition)
-            owners.append(Owner(f"{self.name}/{index}", committer, ours, self._sweeper.request, self._hold))
+            owners.append(Owner(f"{self.name}/{index}", committer, ours, self._taken, self._hold))
         self._poison.arrange(self._sweep_journal)
         return owners
 
@@ -328,29 +340,6 @@ class Runtime:
             if self.failed is not None and not self.failed.done():
                 self.failed.set_exception(error)
 
-    async def _keep_up(self) -> None:
-        """Sweep and read timers, over a connection that is opened anew whenever it breaks."""
-        backoff = Backoff()
-        while True:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._sweeper.run())
-                    group.create_task(self._poison.run())
-                    group.create_task(self._read_timers())
-            except* JournalError as errors:
-                log.warning("the sweeper lost its connection", errors=[str(e) for e in errors.exceptions])
-            await asyncio.sleep(backoff.next())
-            try:
-                self.clock.set(await self._sweep_journal.open())
-                backoff.reset()
-            except JournalLost as error:
-                log.warning("the database can't be reached", error=str(error))
-
-    async def _read_timers(self) -> None:
-        while True:
-            await asyncio.sleep(HORIZON / 2)
-            await self._timers.load(self._sweep_journal, list(self._partitions))
-
     async def _first_taken(self) -> None:
         try:
             async with asyncio.timeout(TAKE_SECONDS):
@@ -364,6 +353,11 @@ class Runtime:
     def _send(self, delivery: Delivery) -> None:
         self._mailbox.offer(delivery)
 
+    def _taken(self) -> None:
+        """An owner took its partitions (anew): messages wait in the outbox, and wake-ups may have been lost."""
+        self._sweeper.request()
+        self._timers.request()
+
     def _hold(self, deliveries: Sequence[Delivery]) -> None:
         """Messages that may or may not stand in the outbox: a sweep brings them before later ones of their pairs."""
         for delivery in deliveries:
@@ -374,7 +368,11 @@ class Runtime:
             for turn in turns:
                 self.watchers.changed(turn.rows.kind, turn.rows.id, turn.rows.version)
         if turns:
-            self._on_commit()
+            try:
+                self._on_commit()
+            except Exception:
+                # The commit holds and its answers are out: who listens can't undo that.
+                log.exception("a listener failed after a commit")
 
     def _wake(self, kind: str, id: str, attempts: int = 0) -> None:
         partition = self._partitions[kind, partition_of(kind, id)]
@@ -395,15 +393,16 @@ class Runtime:
             return None
         return self._by_kind[key].memory.get(kind, id)
 
-    async def _show(self, actor: Actor[Any, Any, Any], id: str, entity: Entity) -> Shown:
-        subject = actor.subject(entity.state)
-        unseal = await self._vault.opener(subject) if subject is not None else _nothing_sealed
-        return Shown(actor.show(entity.state, id, entity.version, unseal), entity.version)
-
     def _idle(self) -> bool:
         waiting = any(partition.depth for partition in self._partitions.values())
         return not waiting and all(c.idle() for c in self._committers) and all(p.idle() for p in self._pools)
 
 
-def _nothing_sealed(sealed: Sealed) -> str:
-    raise TypeError(f"a value of {sealed.subject} in an entity without a subject")
+def _shutting_down() -> Unavailable:
+    return Unavailable("shutting_down", "The shop is restarting; try again in a moment.", 2)
+
+
+def _give_up(future: "asyncio.Future[Answer]") -> None:
+    if not future.done():
+        detail = "No answer within the deadline; it may still take effect. Repeat it with an Idempotency-Key."
+        future.set_exception(Unavailable("deadline_passed", detail))

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from ultramarket.ports.journal import Journal
@@ -22,6 +23,7 @@ class Timers:
         self._heap: list[tuple[datetime, str, str]] = []
         self._until: datetime | None = None
         self._changed = asyncio.Event()
+        self._stale = asyncio.Event()
 
     def set(self, kind: str, id: str, due_at: datetime) -> None:
         """An entity's timer was committed; an earlier entry wakes it too, which does no harm."""
@@ -40,6 +42,18 @@ class Timers:
             if known.get((kind, id_)) != due_at:
                 heapq.heappush(self._heap, (due_at, kind, id_))
         self._changed.set()
+
+    def request(self) -> None:
+        """Read the timers anew soon: wake-ups may have been lost."""
+        self._stale.set()
+
+    async def follow(self, journal: Journal, lanes: list[tuple[str, int]]) -> None:
+        """Read what is due when asked, and before the horizon is reached, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stale.wait(), HORIZON / 2)
+            self._stale.clear()
+            await self.load(journal, lanes)
 
     async def run(self) -> None:
         """Wake what is due, until cancelled."""

@@ -1,20 +1,21 @@
 """A turn: the commands that wait for one entity, judged one after the other in memory, to be committed at once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import structlog
 
-from ultramarket.errors import Rejection, Unavailable
+from ultramarket.errors import Rejection, UltraMarketError, Unavailable
 from ultramarket.messages.common import Wake
 from ultramarket.ports.asking import Answer
 from ultramarket.ports.journal import DROP, KEEP, EventRow, Loaded, OutboxRow, PartRow, ReplyRow, TurnRows
 from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.actor import Actor, Context, Decision, Part, Send
 from ultramarket.runtime.codec import (
+    ANSWER_LIMIT,
     STATE_LIMIT,
     Chain,
     KindCodec,
@@ -51,18 +52,27 @@ class Turn:
         sends: the messages that go on after the commit.
         failures: deliveries whose actor raised.
         deferred: messages whose source had a failure before them: they must not overtake it.
-        deliveries: all that the turn was made of, to be judged again should the commit fail.
+        postponed: messages that only a newer version of the program can take: they stay in the outbox.
+        repeats: keys that were used before: what was kept under them stays.
+        claimed: every claim that a command of the turn made, kept or given back: all must be free or ours.
     """
 
     rows: TurnRows
     entity: Entity
-    deliveries: list[Delivery]
     parts: dict[str, Any] = field(default_factory=dict)
     taken: list[Delivery] = field(default_factory=list)
     answers: list[tuple[Delivery, Answer | Exception, int]] = field(default_factory=list)
     sends: list[Delivery] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     deferred: list[Delivery] = field(default_factory=list)
+    postponed: list[Delivery] = field(default_factory=list)
+    repeats: set[str] = field(default_factory=set)
+    claimed: set[tuple[str, str]] = field(default_factory=set)
+
+    @classmethod
+    def nothing(cls, kind: str, no: int, id: str) -> Self:
+        """A turn that touches no entity yet."""
+        return cls(TurnRows(kind, no, id, 0, 0), Entity())
 
     def writes(self) -> bool:
         """Whether there is anything to commit."""
@@ -74,7 +84,7 @@ class Turn:
         return [
             (delivery, answer, count)
             for delivery, answer, count in self.answers
-            if delivery.key is not None and isinstance(answer, Answer) and not answer.replayed
+            if delivery.key is not None and delivery.key not in self.repeats and isinstance(answer, Answer)
         ]
 
     def number(self, seq: int) -> int:
@@ -94,7 +104,12 @@ class Turn:
 
 
 class Judge:
-    """Judges the deliveries of one entity and gathers what the turn writes."""
+    """Judges the deliveries of one entity and gathers what the turn writes.
+
+    Args:
+        stalled: sources of which a message failed before in this group: their later ones must not overtake it.
+        careful: check after each command that the state can be stored, not just once at the end of the turn.
+    """
 
     def __init__(
         self,
@@ -104,10 +119,16 @@ class Judge:
         id: str,
         no: int,
         now: datetime,
+        stalled: Iterable[str] = (),
+        *,
+        careful: bool = False,
     ) -> None:
         self._actor = actor
+        self._codecs = codecs
         self._codec = codecs[actor.kind]
         self._now = now
+        self._stalled = set(stalled)
+        self._careful = careful
         self._state = entity.state
         self._version = entity.version
         self._head = entity.head
@@ -115,25 +136,23 @@ class Judge:
         self._changed: dict[str, Part] = {}
         self._claims: dict[tuple[str, str], bool] = {}
         self._rows = TurnRows(actor.kind, no, id, entity.version, entity.version)
-        self._turn = Turn(self._rows, entity, [])
+        self._turn = Turn(self._rows, entity)
 
     def take(self, delivery: Delivery, loaded: Loaded) -> None:
         """Judge one delivery."""
-        self._turn.deliveries.append(delivery)
-        if delivery.message is not None and any(f.delivery.source == delivery.source for f in self._turn.failures):
+        if delivery.message is not None and delivery.source in self._stalled:
             self._turn.deferred.append(delivery)
             return
-        if self._settled(delivery, loaded):
-            return
         try:
-            if delivery.key is not None and isinstance(delivery.command, Keep):
-                self._answer(delivery, Answer(delivery.command.value, version=self._version))
-                return
-            self._judge(delivery, self._context(delivery, loaded))
-        except Unstorable as error:
-            self._refuse(delivery, Rejection("too_large_or_bad_text", str(error), 422))
+            if not self._settled(delivery, loaded):
+                self._judge(delivery, self._context(delivery, loaded))
         except Exception as error:  # noqa: BLE001 - an actor's bug must stop neither its neighbours nor the partition
+            if isinstance(error, Unstorable) and delivery.message is None:
+                self._refuse(delivery, Rejection("too_large_or_bad_text", str(error), 422))
+                return
             self._turn.failures.append(Failure(delivery, error))
+            if delivery.message is not None:
+                self._stalled.add(delivery.source)
 
     def finish(self) -> Turn:
         """The turn, ready to be numbered and committed."""
@@ -169,6 +188,7 @@ class Judge:
         if delivery.key is not None:
             stored = loaded.replies.get((delivery.kind, delivery.id, delivery.key))
             if stored is not None:
+                self._turn.repeats.add(delivery.key)
                 self._answer(delivery, replay(stored, delivery.body_hash))
                 return True
         if delivery.message is not None and not delivery.verified and delivery.message not in loaded.messages:
@@ -186,29 +206,47 @@ class Judge:
         return False
 
     def _context(self, delivery: Delivery, loaded: Loaded) -> Context:
-        key = (delivery.kind, delivery.id)
         next_due = None
         if isinstance(delivery.command, Wake):
-            known = self._codec.parts(loaded.due.get(key, {}))
-            next_due = loaded.next_due.get(key)
+            known, next_due = self._due(delivery, loaded)
+        elif isinstance(delivery.command, Keep | Unreadable):
+            known = {}
         else:
-            names = tuple(self._actor.needs(delivery.command))
-            known = {name: self._base.parts[name] for name in names if name in self._base.parts}
-            if not self._base.complete:
-                texts = {n: loaded.parts[*key, n] for n in names if (*key, n) in loaded.parts}
-                known.update(self._codec.parts(texts))
+            known = self._needed(delivery, loaded)
+        return Context(delivery.id, self._version, self._now, delivery.principal, delivery.command_id, known, next_due)
+
+    def _needed(self, delivery: Delivery, loaded: Loaded) -> dict[str, Any]:
+        """The parts that a command needs, as this turn has left them."""
+        names = tuple(self._actor.needs(delivery.command))
+        known = {name: self._base.parts[name] for name in names if name in self._base.parts}
+        if not self._base.complete:
+            key = (delivery.kind, delivery.id)
+            texts = {n: loaded.parts[*key, n] for n in names if (*key, n) in loaded.parts}
+            known.update(self._codec.parts(texts))
         for name, part in self._changed.items():
             if part.value is None:
                 known.pop(name, None)
-            elif name in known or not isinstance(delivery.command, Wake):
+            elif name in names:
                 known[name] = part.value
-            elif part.due_at is not None:
-                # A part that this turn made after the due ones were loaded.
-                next_due = part.due_at if next_due is None else min(next_due, part.due_at)
-        return Context(delivery.id, self._version, self._now, delivery.principal, delivery.command_id, known, next_due)
+        return known
+
+    def _due(self, delivery: Delivery, loaded: Loaded) -> tuple[dict[str, Any], datetime | None]:
+        """The parts that are due, and when the next one will be: those loaded, corrected by what this turn changed."""
+        key = (delivery.kind, delivery.id)
+        due = self._codec.parts(loaded.due.get(key, {}))
+        later = [loaded.next_due[key]] if key in loaded.next_due else []
+        for name, part in self._changed.items():
+            due.pop(name, None)
+            if part.value is None or part.due_at is None:
+                continue
+            if part.due_at <= self._now:
+                due[name] = part.value
+            else:
+                later.append(part.due_at)
+        return due, min(later, default=None)
 
     def _judge(self, delivery: Delivery, ctx: Context) -> None:
-        decision = self._actor.decide(self._state, delivery.command, ctx)
+        decision = self._decide(delivery, ctx)
         if isinstance(decision, Rejection):
             self._refuse(delivery, decision)
             return
@@ -217,12 +255,20 @@ class Judge:
         for event in decision.events:
             for name, part in self._actor.evolve_parts(event, changed).items():
                 parts[name] = part
-                changed[name] = part.value
+                if part.value is None:
+                    changed.pop(name, None)
+                else:
+                    changed[name] = part.value
             state = self._actor.evolve(state, event)
             sends.append(tuple(self._actor.react(event, state, ctx)))
         # Everything that may fail is done before the turn takes any of it.
         texts = [encode(event) for event in decision.events]
         messages = self._messages(delivery, decision, sends)
+        answer = Answer(decision.reply, version=self._version + len(decision.events))
+        if delivery.key is not None:
+            encode_answer(answer, ANSWER_LIMIT)
+        if self._careful and decision.events:
+            self._check(state, parts)
         self._state = state
         self._changed.update(parts)
         for event, text in zip(decision.events, texts, strict=True):
@@ -232,7 +278,22 @@ class Judge:
             self._turn.sends.append(onward)
         self._claims.update({(c.namespace, c.value): False for c in decision.drops})
         self._claims.update({(c.namespace, c.value): True for c in decision.claims})
-        self._answer(delivery, Answer(decision.reply, version=self._version))
+        self._turn.claimed.update((c.namespace, c.value) for c in decision.claims)
+        self._answer(delivery, answer)
+
+    def _decide(self, delivery: Delivery, ctx: Context) -> Decision | Rejection:
+        if isinstance(delivery.command, Unreadable):
+            raise UltraMarketError(f"this program can't read the message: {delivery.command.reason}")
+        if isinstance(delivery.command, Keep):
+            return Decision(reply=delivery.command.value)
+        return self._actor.decide(self._state, delivery.command, ctx)
+
+    def _check(self, state: Any, parts: Mapping[str, Part]) -> None:
+        """Raise now what `finish` would raise: this command alone is at fault."""
+        encode(state, STATE_LIMIT)
+        self._actor.wake_at(state)
+        for part in parts.values():
+            encode(part.value, STATE_LIMIT)
 
     def _messages(
         self, delivery: Delivery, decision: Decision, sends: list[tuple[Send, ...]]
@@ -249,6 +310,9 @@ class Judge:
             if delivery.message is None:
                 raise TypeError(f"{self._rows.kind} answers a command that is no message of an actor")
             named += [(f"{delivery.message}>{index}", send) for index, send in enumerate(decision.answers)]
+        for _, send in named:
+            if send.kind not in self._codecs:
+                raise LookupError(f"{self._rows.kind} sends to {send.kind!r}, which nobody is")
         return [outgoing(message, send, source, delivery.trace) for message, send in named]
 
     def _record(self, name: str, text: str, delivery: Delivery) -> None:
@@ -275,7 +339,10 @@ class Judge:
             log.warning(
                 "message refused", kind=delivery.kind, id=delivery.id, source=delivery.source, code=rejection.code
             )
-        self._answer(delivery, Answer(rejection=rejection, version=self._version))
+        answer = Answer(rejection=rejection, version=self._version)
+        if delivery.key is not None:
+            encode_answer(answer, ANSWER_LIMIT)
+        self._answer(delivery, answer)
 
     def _answer(self, delivery: Delivery, answer: Answer | Exception) -> None:
         self._turn.taken.append(delivery)
@@ -283,6 +350,13 @@ class Judge:
             self._rows.taken.append(delivery.message)
         else:
             self._turn.answers.append((delivery, answer, len(self._rows.events)))
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for a message that this program can't decode; it fails, and ends up parked with the reason."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

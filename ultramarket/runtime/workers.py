@@ -5,11 +5,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ultramarket.errors import UltraMarketError
 from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.actor import Send, Worker
 from ultramarket.runtime.failpoints import failpoint
 from ultramarket.runtime.partition import Partition
-from ultramarket.runtime.turn import Failure
+from ultramarket.runtime.turn import Failure, Unreadable
 
 Finish = Callable[[Partition, Delivery, Iterable[Send]], None]
 
@@ -68,6 +69,8 @@ class WorkerPool:
     async def _work(self, partition: Partition, delivery: Delivery) -> None:
         kind = partition.kind
         try:
+            if isinstance(delivery.command, Unreadable):
+                raise UltraMarketError(f"this program can't read the message: {delivery.command.reason}")  # noqa: TRY301 - it fails like any other
             failpoint("gateway.before")
             sends = await self._workers[kind].work(delivery.id, delivery.command, delivery.message or "")
             failpoint("gateway.after")

@@ -47,8 +47,8 @@ with lane as (
   insert into claim (namespace, value, kind, id)
   select * from unnest($56::text[], $57::text[], $58::text[], $59::text[])
 ), unclaimed as (
-  delete from claim c using unnest($60::text[], $61::text[]) as t(namespace, value)
-  where c.namespace = t.namespace and c.value = t.value
+  delete from claim c using unnest($60::text[], $61::text[], $62::text[], $63::text[]) as t(namespace, value, kind, id)
+  where c.namespace = t.namespace and c.value = t.value and c.kind = t.kind and c.id = t.id
 )
 select clock_timestamp() as now, 1 / (
   (select count(*) from lane) = cardinality($1::text[])

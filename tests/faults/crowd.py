@@ -1,0 +1,62 @@
+"""A shop full of buyers that has to be right in the end, whatever a test does to its process meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+
+from tests.e2e.server import Server
+from tests.e2e.shopper import shopper
+from tests.faults.buyers import Buyers
+from tests.faults.invariants import faults, unfinished
+
+BUYERS = 12
+PIECES = {"KILL-A": 60, "KILL-B": 150, "KILL-C": 100_000}
+SETTINGS = {
+    "ULTRAMARKET_ORDER__ACTION_SECONDS": "2",
+    "ULTRAMARKET_ORDER__FREEZE_SECONDS": "1",
+}
+"""Short enough that timers are due while the shop is busy."""
+REST_SECONDS = 60.0
+
+
+@asynccontextmanager
+async def crowd(data_dir: Path, seed: int, *, measured: bool = True) -> AsyncIterator[tuple[Server, Buyers]]:
+    """A shop full of buyers; in the end they leave, it comes to rest, and everything must be right."""
+    server = Server(data_dir, measured=measured, **SETTINGS)
+    async with server, shopper(server.url) as client:
+        for sku, pieces in PIECES.items():
+            await client.stock(sku, pieces)
+        buyers = Buyers(client, list(PIECES), seed)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(BUYERS):
+                group.create_task(buyers.shop())
+            try:
+                yield server, buyers
+            finally:
+                buyers.stop()
+        await rest(server)
+        connection = await asyncpg.connect(server.dsn)
+        try:
+            assert await faults(connection, PIECES) == []
+        finally:
+            await connection.close()
+        assert await buyers.look_again() == []
+        assert not [status for status in client.seen if status >= 500 and status != 503]
+        assert "open" in {status for _, status, _ in buyers.memory.orders.values()}
+
+
+async def rest(server: Server) -> None:
+    """Wait until messages, timers, orders and views have come to an end."""
+    connection = await asyncpg.connect(server.dsn)
+    left: dict[str, int] = {}
+    try:
+        async with asyncio.timeout(REST_SECONDS):
+            while left := await unfinished(connection):  # noqa: ASYNC110 - another process finishes it
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise AssertionError(f"after {REST_SECONDS} s there are still {left}") from None
+    finally:
+        await connection.close()

@@ -1,0 +1,134 @@
+"""Workers: several calls at once, one at a time for an id, repeated after a crash, failed and parked."""
+
+import asyncio
+from typing import Any
+
+from tests.conformance.toys import Courier, Look, Shop, TamperedJournal, Tell, Toy, eventually, running
+from ultramarket.adapters.postgres import PostgresDatabase
+from ultramarket.errors import Unavailable
+from ultramarket.ports.journal import JournalLost
+from ultramarket.runtime.system import Options
+
+ONE = Options(committers=1, poison_delays=(0.01, 0.01, 0.01))
+
+
+async def parked(database: PostgresDatabase, count: int) -> bool:
+    return len(await database.fetch("select 1 from parked")) == count
+
+
+def deliver(n: int, *ids: str) -> Tell:
+    return Tell(to=ids, n=n, kind="courier")
+
+
+async def heard(shop: Shop, id: str, *numbers: int) -> None:
+    async def same() -> bool:
+        return await shop.heard(id) == [f"courier:{id} {n}" for n in numbers]
+
+    await eventually(same)
+
+
+async def test_calls_run_at_once_up_to_the_limit_and_one_at_a_time_for_an_id(dsn: str) -> None:
+    async with running(Shop(dsn, options=ONE)) as shop:
+        shop.courier.gate.clear()
+        await asyncio.gather(
+            *(shop.ask("toy", "s", deliver(n, "a")) for n in (1, 2, 3)), shop.ask("toy", "s", deliver(1, "b", "c"))
+        )
+        await eventually(lambda: shop.courier.running == 2)
+        assert [(id_, n) for id_, n, _ in shop.courier.calls] == [("a", 1), ("b", 1)]
+        shop.courier.gate.set()
+        await heard(shop, "a", 1, 2, 3)
+        await heard(shop, "b", 1)
+        await heard(shop, "c", 1)
+        assert shop.courier.most == 2
+        assert len(shop.courier.calls) == 5
+
+
+async def test_a_call_that_fails_is_parked_and_its_pair_waits(dsn: str, database: PostgresDatabase) -> None:
+    async with running(Shop(dsn, options=ONE)) as shop:
+        shop.courier.poison = {2: ValueError("no such street")}
+        for n in (1, 2, 3):
+            await shop.ask("toy", "s", deliver(n, "a"))
+        await shop.ask("toy", "other", deliver(7, "a"))
+
+        async def done() -> bool:
+            return await parked(database, 1) and "courier:a 7" in await shop.heard("a")
+
+        await eventually(done)
+        assert [n for _, n, _ in shop.courier.calls].count(2) == 8
+        assert await shop.heard("a") == ["courier:a 1", "courier:a 7"]
+
+
+async def test_a_world_that_is_away_is_waited_for_and_nothing_is_parked(dsn: str, database: PostgresDatabase) -> None:
+    async with running(Shop(dsn, options=ONE)) as shop:
+        shop.courier.poison = {1: Unavailable("away", "The world is away.", 0)}
+        await shop.ask("toy", "s", deliver(1, "a"))
+        await eventually(lambda: len(shop.courier.calls) > 10)
+        assert await parked(database, 0)
+        shop.courier.poison = {}
+        await heard(shop, "a", 1)
+
+
+async def test_an_answer_that_can_not_be_sent_fails_the_message(dsn: str, database: PostgresDatabase) -> None:
+    async with running(Shop(dsn, options=ONE)) as shop:
+        shop.courier.answer_kind = "nobody"
+        await shop.ask("toy", "s", deliver(1, "a"))
+
+        async def done() -> bool:
+            return await parked(database, 1)
+
+        await eventually(done)
+        assert shop.runtime.ready()
+
+
+async def test_a_call_whose_commit_was_lost_is_repeated_with_the_same_message(
+    dsn: str, database: PostgresDatabase
+) -> None:
+    async with running(Shop(dsn, options=ONE)) as shop:
+        await shop.ask("toy", "s", Look())
+        lost: list[Any] = []
+
+        async def lose(journal: TamperedJournal) -> None:
+            if journal.turns == ["a"] and not lost:
+                lost.append(1)
+                raise JournalLost("by the test")
+
+        shop.knobs.before_commit = lose
+        await shop.ask("toy", "s", deliver(1, "a"))
+        await heard(shop, "a", 1)
+        assert shop.courier.calls == [("a", 1, "toy/s/1/0")] * 2
+        assert await database.fetch("select 1 from outbox") == []
+
+
+async def test_a_call_that_runs_while_the_partitions_are_taken_anew_is_not_made_twice(dsn: str) -> None:
+    async with running(Shop(dsn, options=ONE)) as shop:
+        shop.courier.gate.clear()
+        await shop.ask("toy", "s", deliver(1, "a"))
+        await shop.ask("toy", "s", deliver(2, "a"))
+        await shop.courier.started.wait()
+
+        async def lose(_: TamperedJournal) -> None:
+            shop.knobs.before_commit = None
+            raise JournalLost("by the test")
+
+        shop.knobs.before_commit = lose
+        try:
+            await shop.ask("toy", "s", deliver(3, "a"))
+        except Unavailable as error:
+            assert error.code == "outcome_unknown"  # noqa: PT017 - it may also have been told to come again
+        await eventually(shop.runtime.ready)
+        shop.courier.gate.set()
+        await heard(shop, "a", 1, 2)
+        assert [n for _, n, _ in shop.courier.calls] == [1, 2]
+
+
+async def test_a_crashed_process_leaves_its_calls_to_the_next(dsn: str) -> None:
+    first = Shop(dsn, options=Options(grace_seconds=0.01))
+    async with running(first):
+        first.courier.gate.clear()
+        for n in (1, 2):
+            await first.ask("toy", "s", deliver(n, "a", "b"))
+        await first.courier.started.wait()
+    assert first.courier.running == 0
+    async with running(Shop(dsn, toy=Toy(), courier=Courier())) as second:
+        await heard(second, "a", 1, 2)
+        await heard(second, "b", 1, 2)
