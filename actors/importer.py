@@ -267,7 +267,10 @@ class _Run:
         for _ in range(ATTEMPTS - 1):
             try:
                 return await call()
-            except Unavailable:
+            except Unavailable as error:
+                if error.code == "shutting_down":
+                    # Whoever is next reads the file again: the message stays until the import has ended.
+                    raise
                 await self._sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
         return await call()

@@ -157,7 +157,7 @@ class _Assembly:
                 command_seconds=settings.command_seconds,
                 grace_seconds=settings.grace_seconds,
             ),
-            on_commit=lambda: self.projector.wake(),
+            on_commit=self._committed,
         )
         self.products = ProductView(database, self.runtime.read_many, language=language)
         self.orders = OrderView(database, self.runtime.read_many, self.vault)
@@ -182,6 +182,9 @@ class _Assembly:
             refresh_metrics=gauges.refresh,
             request_seconds=self._settings.request_seconds,
         )
+
+    def _committed(self) -> None:
+        self.projector.wake()
 
     async def _health(self) -> dict[str, str]:
         """Each store and how it is."""

@@ -49,6 +49,7 @@ class Shop:
         self.claims: dict[tuple[str, str], str] = {}
         self.asked: Counter[str] = Counter()
         self.busy: Counter[str] = Counter()
+        self.stopping = False
         self.reports: list[ImportCounts] = []
         self.in_flight = self.most_in_flight = 0
 
@@ -81,6 +82,8 @@ class Shop:
         return self.claims.get((namespace, value))
 
     def _maybe_busy(self, what: str) -> None:
+        if self.stopping:
+            raise Unavailable("shutting_down", "stopping")
         if self.busy[what] > 0:
             self.busy[what] -= 1
             raise Unavailable("mailbox_full", "busy")
@@ -265,6 +268,15 @@ async def test_a_busy_platform_is_asked_again_with_growing_pauses() -> None:
     finish = await run(shop, Files(HEADER + MUG), sleep=pauses)
     assert finish.counts.products == 1
     assert pauses == [0.1, 0.1, 0.2, 0.4, 0.1]
+
+
+async def test_a_platform_that_stops_ends_the_attempt_at_once() -> None:
+    shop = Shop()
+    shop.stopping = True
+    pauses = Pauses()
+    with pytest.raises(Unavailable, match="stopping"):
+        await run(shop, Files(HEADER + MUG), sleep=pauses)
+    assert pauses == []
 
 
 async def test_a_platform_that_stays_busy_ends_the_attempt() -> None:

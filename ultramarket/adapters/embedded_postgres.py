@@ -99,7 +99,7 @@ class EmbeddedPostgres:
             UltraMarketError: it has ended.
         """
         # Polled: waiting in a thread would keep a process from ending that wants to.
-        while self._server is not None and self._server.poll() is None:
+        while self._server is not None and self._server.poll() is None:  # noqa: ASYNC110 - a child has no event
             await asyncio.sleep(_WATCH_SECONDS)
         if self._server is not None:
             raise UltraMarketError(

@@ -1,5 +1,7 @@
 """Words that every actor shares: texts per language, sealed personal values, addresses, the timer's wake-up."""
 
+from functools import lru_cache
+
 import msgspec
 
 from ultramarket.domain.money import Money
@@ -68,6 +70,7 @@ class Wake(Message, frozen=True):
     """The time an entity asked to be woken at has come (see `Actor.wake_at`)."""
 
 
+@lru_cache(maxsize=8192)
 def shown(money: Money) -> ShownMoney:
-    """The public form of an amount."""
+    """The public form of an amount; remembered, because a cart shows the same few amounts again and again."""
     return ShownMoney(money.text(), money.currency)

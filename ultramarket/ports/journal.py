@@ -229,7 +229,7 @@ class Journal(Protocol):
     async def pending(
         self, lanes: Sequence[tuple[str, int]], after: int, older_than: float, limit: int
     ) -> list[Pending]:
-        """Messages waiting for these partitions (kind, no) with n > after, at least `older_than` seconds old, in order."""
+        """Messages waiting for these (kind, no) with n > after, at least `older_than` seconds old, in order."""
         ...
 
     async def park(self, lane: Lane, message: str, source: str, reason: str) -> bool:

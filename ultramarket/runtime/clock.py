@@ -1,5 +1,6 @@
 """The store's time, carried on between commits by the monotonic clock: a wrong system clock changes nothing."""
 
+import asyncio
 import time
 from datetime import datetime, timedelta, timezone
 
@@ -26,3 +27,16 @@ class Clock:
     def seconds(self) -> float:
         """Seconds of the monotonic clock, for durations."""
         return time.monotonic()
+
+
+async def wait_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait until the event is set, at most so long; tells whether it is.
+
+    `asyncio.wait_for` of Python 3.11 loses a cancellation that comes together with the event, so that a stop hangs.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -7,6 +7,7 @@ import structlog
 
 from ultramarket.ports.journal import Journal, Pending
 from ultramarket.ports.mailbox import Delivery
+from ultramarket.runtime.clock import wait_within
 from ultramarket.runtime.codec import KindCodec, decode_message
 from ultramarket.runtime.partition import Pair, Partition
 from ultramarket.runtime.turn import Unreadable
@@ -39,13 +40,9 @@ class Sweeper:
     async def run(self) -> None:
         """Sweep when asked and every now and then, until cancelled."""
         while True:
-            try:
-                await asyncio.wait_for(self._asked.wait(), EVERY)
-            except TimeoutError:
-                await self.sweep(older_than=EVERY)
-            else:
-                self._asked.clear()
-                await self.sweep(older_than=0.0)
+            asked = await wait_within(self._asked, EVERY)
+            self._asked.clear()
+            await self.sweep(older_than=0.0 if asked else EVERY)
 
     async def sweep(self, older_than: float) -> None:
         """Bring every message of our partitions that is at least so many seconds old and that nobody has."""

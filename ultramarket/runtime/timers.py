@@ -3,11 +3,10 @@
 import asyncio
 import heapq
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
 
 from ultramarket.ports.journal import Journal
-from ultramarket.runtime.clock import Clock
+from ultramarket.runtime.clock import Clock, wait_within
 from ultramarket.runtime.failpoints import failpoint
 
 HORIZON = 60.0
@@ -50,8 +49,7 @@ class Timers:
     async def follow(self, journal: Journal, lanes: list[tuple[str, int]]) -> None:
         """Read what is due when asked, and before the horizon is reached, until cancelled."""
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stale.wait(), HORIZON / 2)
+            await wait_within(self._stale, HORIZON / 2)
             self._stale.clear()
             await self.load(journal, lanes)
 
@@ -65,7 +63,4 @@ class Timers:
                 self._wake(kind, id_)
             pause = (self._heap[0][0] - now).total_seconds() if self._heap else HORIZON
             self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), max(pause, 0.001))
-            except TimeoutError:
-                continue
+            await wait_within(self._changed, max(pause, 0.001))

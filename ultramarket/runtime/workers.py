@@ -31,6 +31,7 @@ class WorkerPool:
         self._running: dict[str, int] = dict.fromkeys(workers, 0)
         self._waiting: dict[str, deque[tuple[Partition, str]]] = {kind: deque() for kind in workers}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     def ready(self, partition: Partition, id: str) -> None:
         """Something waits for this id."""
@@ -42,7 +43,8 @@ class WorkerPool:
         return not self._tasks and not any(self._waiting.values())
 
     async def stop(self) -> None:
-        """Give up the calls that run; their messages stay in the outbox."""
+        """Give up the calls that run and begin no more; their messages stay in the outbox."""
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -50,7 +52,7 @@ class WorkerPool:
     def _start(self, kind: str) -> None:
         queue = self._waiting[kind]
         for _ in range(len(queue)):
-            if self._running[kind] >= self._workers[kind].concurrency:
+            if self._stopping or self._running[kind] >= self._workers[kind].concurrency:
                 return
             partition, id_ = queue.popleft()
             if id_ not in partition.waiting:
