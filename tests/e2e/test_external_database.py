@@ -1,13 +1,20 @@
 """A PostgreSQL of one's own instead of the embedded one."""
 
+import asyncio
+
 import asyncpg
 import pytest
 
 from tests.e2e.server import Died, Server
 from tests.e2e.shopper import shopper
 from tests.faults.invariants import faults, unfinished
+from ultramarket.adapters.postgres_lock import KEY
 
 EXTERNAL = "ULTRAMARKET_DATABASE_URL"
+LOCKS = """
+from pg_locks where locktype = 'advisory' and (classid::bigint << 32 | objid::bigint) = $1
+and database = (select oid from pg_database where datname = current_database())
+"""
 
 
 async def test_a_purchase_on_an_external_database_survives_a_stop_in_order(
@@ -54,3 +61,21 @@ async def test_a_second_process_on_the_same_data_directory_is_refused_with_a_sen
         assert death.value.code == 1
         assert f"is in use by process {first.pid} since" in death.value.said
         assert "Traceback" not in death.value.said
+
+
+async def test_a_process_whose_database_was_taken_over_ends_and_says_by_whom(
+    dsn: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    thief = await asyncpg.connect(dsn, server_settings={"application_name": "ultramarket owner thief pid 1"})
+    other = await asyncpg.connect(dsn)
+    async with Server(tmp_path_factory.mktemp("taken") / "data", **{EXTERNAL: dsn}) as server:
+        taking = asyncio.create_task(thief.execute("select pg_advisory_lock($1)", KEY))
+        async with asyncio.timeout(20):
+            while not await other.fetchval(f"select count(*) {LOCKS} and not granted", KEY):  # noqa: ASYNC110 - the event is in the server
+                await asyncio.sleep(0.01)
+        assert await other.fetchval(f"select count(pg_terminate_backend(pid)) {LOCKS} and granted", KEY) == 1
+        await taking
+        assert await server.ended() == 1
+        assert "Error: This database is in use by ultramarket owner thief pid 1" in server.said()
+    await thief.close()
+    await other.close()

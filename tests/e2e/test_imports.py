@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.e2e.catalogue import catalogue
 from tests.e2e.server import Server
 from tests.e2e.shopper import STAFF, Shopper
 
@@ -91,28 +92,6 @@ async def test_a_large_file_goes_in_within_bounded_memory(
     assert stocked == VARIANTS
     order = (await shop.order(await shop.filled_cart(f"LARGE-{VARIANTS - 1}"))).json
     assert order["payment_status"] == "paid"
-
-
-def catalogue(variants: int, name: str, per_product: int = 10) -> bytes:
-    """A product file of that many variants."""
-    out = io.StringIO(newline="")
-    writer = csv.writer(out)
-    writer.writerow([
-        *("Handle", "Title", "Body (HTML)", "Vendor", "Tags", "Published", "Option1 Name", "Option1 Value"),
-        *("Variant SKU", "Variant Grams", "Variant Inventory Tracker", "Variant Inventory Qty"),
-        *("Variant Inventory Policy", "Variant Price", "Image Src", "Status"),
-    ])  # fmt: skip
-    for number in range(variants):
-        product, place = divmod(number, per_product)
-        handle = f"{name}-{product}"
-        first = [f"Thing {product}", f"<p>{'A thing of many words. ' * 20}</p>", "Maker", "things", "true", "Size"]
-        image = f"https://example.com/{handle}.jpg"
-        writer.writerow([
-            *(handle, *(first if place == 0 else [""] * 6), f"S{place}"),
-            *(f"{name.upper()}-{number}", 100, "shopify", 7, "deny", f"{10 + place}.50"),
-            *((image, "active") if place == 0 else ("", "")),
-        ])  # fmt: skip
-    return out.getvalue().encode()
 
 
 def resident(pid: int) -> int:

@@ -2,13 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 
-from tests.e2e.shopper import BUYER, Answer, Shopper, purchase
+from tests.e2e.shopper import BUYER, STAFF, Answer, Shopper, purchase
 
 METHODS = ("ok", "ok", "ok", "declined", "lost_answer", "unavailable", "requires_action", "insufficient_funds")
 TRIES = 1500
@@ -25,11 +26,11 @@ NEXT: dict[str, frozenset[str]] = {
 
 @dataclass
 class Memory:
-    """What the buyers were told with a 2xx: the newest version of each cart, and each order as last seen."""
+    """What was answered with a 2xx: the newest version of each cart, each order as last seen, the pieces received."""
 
+    received: Counter[str] = field(default_factory=Counter)
     carts: dict[str, int] = field(default_factory=dict)
     orders: dict[str, tuple[int, str, str]] = field(default_factory=dict)
-    by_key: dict[str, str] = field(default_factory=dict)
     paid: set[str] = field(default_factory=set)
     odd: list[str] = field(default_factory=list)
 
@@ -74,8 +75,21 @@ class Buyers:
         while not self._stopped:
             await self._purchase()
 
+    async def stock_up(self) -> None:
+        """Staff: receive a few pieces now and then, each delivery once."""
+        while not self._stopped:
+            sku, pieces = self._random.choice(self._skus), self._random.randint(1, 3)
+            await self.receive(sku, pieces)
+            await self.answers(10)
+
+    async def receive(self, sku: str, pieces: int) -> None:
+        """Staff: receive pieces of a SKU."""
+        body = {"delta": pieces, "reason": "received"}
+        await self._insist("POST", f"/inventory/{sku}/adjustments", body, headers=STAFF)
+        self.memory.received[sku] += pieces
+
     def stop(self) -> None:
-        """Every buyer ends with the purchase that it has begun."""
+        """Everybody ends with what was begun."""
         self._stopped = True
 
     async def answers(self, count: int) -> None:
@@ -102,11 +116,15 @@ class Buyers:
     async def _purchase(self) -> None:
         cart = (await self._insist("POST", "/carts", {})).json
         self.memory.cart(cart)
-        for sku in self._random.sample(self._skus, k=self._random.choice((1, 1, 2))):
+        wanted: Counter[str] = Counter()
+        for sku in self._random.choices(self._skus, k=self._random.choice((1, 1, 2))):
             line = {"sku": sku, "quantity": self._random.choice((1, 1, 2))}
+            wanted[sku] += line["quantity"]
             self.memory.cart((await self._insist("POST", f"/carts/{cart['id']}/lines", line)).json)
         cart = (await self._insist("PATCH", f"/carts/{cart['id']}", BUYER)).json
         self.memory.cart(cart)
+        if {line["sku"]: line["quantity"] for line in cart["lines"]} != wanted:
+            self.memory.odd.append(f"{dict(wanted)} went into {cart}")
         key, method = self._key(), self._random.choice(METHODS)
         answer = await self._insist("POST", "/orders", purchase(cart, method), key=key)
         order = answer.json
@@ -128,12 +146,21 @@ class Buyers:
         self._keys += 1
         return f"a-buyer-and-a-request-{self._keys:06d}"
 
-    async def _insist(self, method: str, path: str, body: Any, *, key: str | None = None, also: int = 0) -> Answer:
+    async def _insist(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        *,
+        key: str | None = None,
+        also: int = 0,
+        headers: Mapping[str, str] = {},
+    ) -> Answer:
         """Repeat a request under its key until it is answered with a 2xx, or with the other status that is expected."""
         key, said = key or self._key(), "nothing"
         for _ in range(TRIES):
             try:
-                answer = await self._client.call(method, path, body, key=key)
+                answer = await self._client.call(method, path, body, key=key, headers=headers)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 said = repr(error)
             else:

@@ -23,16 +23,20 @@ REST_SECONDS = 60.0
 
 
 @asynccontextmanager
-async def crowd(data_dir: Path, seed: int, *, measured: bool = True) -> AsyncIterator[tuple[Server, Buyers]]:
+async def crowd(
+    data_dir: Path, seed: int, *, measured: bool = True, **settings: str
+) -> AsyncIterator[tuple[Server, Buyers]]:
     """A shop full of buyers; in the end they leave, it comes to rest, and everything must be right."""
-    server = Server(data_dir, measured=measured, **SETTINGS)
+    server = Server(data_dir, measured=measured, **SETTINGS, **settings)
     async with server, shopper(server.url) as client:
         for sku, pieces in PIECES.items():
             await client.stock(sku, pieces)
         buyers = Buyers(client, list(PIECES), seed)
+        buyers.memory.received.update(PIECES)
         async with asyncio.TaskGroup() as group:
             for _ in range(BUYERS):
                 group.create_task(buyers.shop())
+            group.create_task(buyers.stock_up())
             try:
                 yield server, buyers
             finally:
@@ -40,7 +44,7 @@ async def crowd(data_dir: Path, seed: int, *, measured: bool = True) -> AsyncIte
         await rest(server)
         connection = await asyncpg.connect(server.dsn)
         try:
-            assert await faults(connection, PIECES) == []
+            assert await faults(connection, buyers.memory.received) == []
         finally:
             await connection.close()
         assert await buyers.look_again() == []

@@ -8,7 +8,9 @@ import asyncpg
 
 from tests.faults.crowd import crowd
 
-HANG_UP = "select count(pg_terminate_backend(pid)) from pg_stat_activity where pid <> pg_backend_pid() and datname is not null"
+HANG_UP = """
+select count(pg_terminate_backend(pid)) from pg_stat_activity where pid <> pg_backend_pid() and datname is not null
+"""
 
 
 async def test_connections_cut_under_load_cost_nobody_an_order(tmp_path: Path) -> None:

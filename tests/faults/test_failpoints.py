@@ -15,7 +15,7 @@ OFTEN = (1, 15, 70)
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_killed_at_a_failpoint_the_shop_loses_and_doubles_nothing(tmp_path: Path, name: str) -> None:
-    async with crowd(tmp_path / "data", seed=NAMES.index(name)) as (server, buyers):
+    async with crowd(tmp_path / "data", seed=NAMES.index(name), measured=False) as (server, buyers):
         for count in COUNTS.get(name, OFTEN):
             await buyers.answers(20)
             await server.kill()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.conformance.toys import (
     Look,
     Own,
     Put,
+    SetWake,
     Shop,
     TamperedJournal,
     Tell,
@@ -23,11 +25,13 @@ from tests.conformance.toys import (
     running,
 )
 from ultramarket.errors import Unavailable
+from ultramarket.messages.common import Wake
 from ultramarket.ports.asking import Answer
 from ultramarket.ports.database import Database
-from ultramarket.ports.journal import CommitBusy, CommitRefused, Fenced
+from ultramarket.ports.journal import CommitBusy, CommitRefused, Fenced, JournalLost
 from ultramarket.runtime.codec import STATE_LIMIT, Chain
 from ultramarket.runtime.committer import Limits, _lane
+from ultramarket.runtime.memory import Memory
 from ultramarket.runtime.partitioning import partition_of
 from ultramarket.runtime.poison import ActorFailed
 from ultramarket.runtime.system import Options
@@ -88,7 +92,7 @@ async def test_one_that_the_store_refuses_is_found_by_halving_and_its_neighbours
         *(shop.ask("toy", f"e{n}", Add()) for n in range(20)),
         shop.ask("toy", "e3", Own(value="nul \0"), key="bad"),
         shop.ask("toy", "e4", Put(name="lone \ud800", value=1)),
-        shop.ask("toy", "e5", Look(names=("nul \0",))),
+        shop.ask("toy", "e99", Look(names=("nul \0",))),
         shop.ask("toy", "e3", Add()),
     )
     refusals = ["not_storable", "too_large_or_bad_text", "not_storable"]
@@ -101,6 +105,56 @@ async def test_one_that_the_store_refuses_is_found_by_halving_and_its_neighbours
         assert lane == list(range(1, len(lane) + 1))
     again = await shop.ask("toy", "e3", Own(value="nul \0"), key="bad")
     assert (again.replayed, again.rejection and again.rejection.code) == (True, "not_storable")
+
+
+async def test_an_entity_with_many_parts_does_not_keep_them_in_memory(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Memory, "PARTS_LIMIT", 5)
+    for first in (0, 6):
+        await together(*(shop.ask("toy", "a", Put(name=f"p{n}", value=n)) for n in range(first, first + 6)))
+    await shop.ask("toy", "a", Put(name="p0", value=None))
+    answer = await shop.ask("toy", "a", Look(names=("p0", "p1", "p11")))
+    assert answer.value == {"p1": 1, "p11": 11}
+    entity = shop.runtime._committers[0].memory.get("toy", "a")
+    assert entity is not None
+    assert entity.parts == {}
+
+
+async def test_a_connection_lost_while_an_entity_is_rebuilt_is_not_the_entitys_fault(
+    shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.ask("toy", "a", Add())
+    await database.execute("update entity set shape = 0 where id = 'a'")
+    committer = shop.runtime._committers[0]
+    committer.memory.clear()
+
+    def lost(*_: object) -> None:
+        monkeypatch.undo()
+        raise JournalLost("by the test")
+
+    monkeypatch.setattr(committer.journal, "history", lost)
+    assert (await shop.ask("toy", "a", Add(), key="k", timeout=30)).version == 2
+
+
+async def test_a_wake_up_that_fails_comes_again_when_the_timers_are_read(shop: Shop) -> None:
+    await shop.ask("toy", "a", SetWake(at=shop.runtime.now() + timedelta(seconds=0.2)))
+    decide, failed = shop.toy.decide, list[object]()
+
+    def fail(state: Any, command: Any, ctx: Any) -> Any:
+        if isinstance(command, Wake) and not failed:
+            failed.append(command)
+            raise RuntimeError("by the test")
+        return decide(state, command, ctx)
+
+    shop.toy.decide = fail  # type: ignore[method-assign]
+    await eventually(lambda: bool(failed))
+    shop.runtime._timers.request()
+
+    async def woken() -> bool:
+        return (await shop.state("a")).woken == ((),)
+
+    await eventually(woken)
 
 
 async def test_a_state_that_grew_too_large_fails_alone(shop: Shop) -> None:

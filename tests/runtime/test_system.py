@@ -345,16 +345,19 @@ async def test_a_commit_that_is_still_on_its_way_when_its_connection_is_lost_kee
     async with running(Shop(dsn)) as shop:
         target = next(f"t{n}" for n in range(99) if partition_of("toy", f"t{n}") % 2 != partition_of("toy", "s") % 2)
 
-        async def lose(journal: TamperedJournal) -> None:
-            shop.knobs.before_commit = None
+        async def lose(_: TamperedJournal) -> None:
+            shop.knobs.before_commit, shop.knobs.before_take = None, land
+            raise JournalLost("by the test")
+
+        async def land(_: TamperedJournal) -> None:
+            shop.knobs.before_take = None
+            await shop.runtime._sweeper.sweep(older_than=0.0)
             await database.execute(
                 "insert into outbox (message, kind, no, id, body) values ('late', 'toy', $1, $2, $3)",
                 partition_of("toy", target),
                 target,
                 '{"source":"toy:s","trace":"","body":{"$type":"Hear","n":1}}',
             )
-            del journal
-            raise JournalLost("by the test")
 
         shop.knobs.before_commit = lose
         with pytest.raises(Unavailable):

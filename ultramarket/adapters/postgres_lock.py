@@ -17,6 +17,22 @@ RETRY_SECONDS = 1.0
 GIVE_UP_SECONDS = 30.0
 """After a broken connection the server may hold the old session's lock for a while."""
 
+_UNKNOWN = "another process"
+
+
+class OwnedElsewhere(UltraMarketError):
+    """Somebody has the lock.
+
+    Attributes:
+        holder: the name of its session; the same as ours where the server has not noticed yet that ours broke.
+    """
+
+    def __init__(self, holder: str, since: str = "") -> None:
+        super().__init__(
+            f"This database is in use by {holder}{since}. Stop it first: one process owns a shop's partitions."
+        )
+        self.holder = holder
+
 
 class OwnerLock:
     """Holds the advisory lock; takes it again when its connection breaks."""
@@ -25,16 +41,16 @@ class OwnerLock:
         self._dsn = dsn
         self._connection: asyncpg.Connection[Any] | None = None
         self._lost = asyncio.Event()
+        self._name = f"ultramarket owner {socket.gethostname()} pid {os.getpid()}"[:63]
 
     async def acquire(self) -> None:
         """Take the lock.
 
         Raises:
-            UltraMarketError: another process has it; the text says which.
+            OwnedElsewhere: another process has it; the text says which.
         """
-        name = f"ultramarket owner {socket.gethostname()} pid {os.getpid()}"
         connection = await asyncpg.connect(
-            self._dsn, server_settings={"application_name": name[:63], "tcp_keepalives_idle": "5"}, timeout=10
+            self._dsn, server_settings={"application_name": self._name, "tcp_keepalives_idle": "5"}, timeout=10
         )
         try:
             await _lock(connection)
@@ -65,8 +81,10 @@ class OwnerLock:
                 # The database is away: nobody else can own it either, so there is no hurry to give up.
                 log.warning("the database can't be reached", error=str(error))
                 deadline = asyncio.get_running_loop().time() + GIVE_UP_SECONDS
-            except UltraMarketError:
-                if asyncio.get_running_loop().time() > deadline:
+            except OwnedElsewhere as error:
+                # Our own broken session goes in a moment; another process that has taken over must not be fought.
+                ours = error.holder in (self._name, _UNKNOWN)
+                if not ours or asyncio.get_running_loop().time() > deadline:
                     raise
             else:
                 return
@@ -93,5 +111,6 @@ async def _lock(connection: "asyncpg.Connection[Any]") -> None:
         "and l.database = (select oid from pg_database where datname = current_database())",
         KEY,
     )
-    who = "another process" if row is None else f"{row['application_name']} (since {row['backend_start']:%F %T} UTC)"
-    raise UltraMarketError(f"This database is in use by {who}. Stop it first: one process owns a shop's partitions.")
+    if row is None:
+        raise OwnedElsewhere(_UNKNOWN)
+    raise OwnedElsewhere(row["application_name"], f" (since {row['backend_start']:%F %T} UTC)")

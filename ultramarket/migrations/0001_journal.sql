@@ -1,5 +1,6 @@
 -- The log of every actor and what a turn writes beside it. Why it has this shape: docs/decisions/.
 -- States, events and messages are kept as text, byte for byte: they are hashed, and nothing queries inside them.
+-- toast_tuple_target: an order's state has 2 to 3 kB and changes often; compressing it each time costs more than it saves.
 
 create table setting (
     name text primary key,
@@ -25,7 +26,7 @@ create table entity (
     head bytea not null,
     state text not null,
     primary key (kind, id)
-) with (fillfactor = 70);
+) with (fillfactor = 70, toast_tuple_target = 8160);
 
 create table entity_part (
     kind text not null,
@@ -76,7 +77,7 @@ create table outbox (
     id text not null,
     body text not null,
     at timestamptz not null default now()
-);
+) with (toast_tuple_target = 8160);
 create index outbox_target on outbox (kind, no, n);
 
 -- One timer an entity: its nearest.
@@ -121,8 +122,8 @@ declare
 begin
     for i in -1..3 loop
         month := date_trunc('month', today)::date + make_interval(months => i);
-        execute format('create table if not exists %I partition of event for values from (%L) to (%L)',
-            'event_' || to_char(month, 'YYYY_MM'), month::timestamp at time zone 'UTC',
+        execute format('create table if not exists %I partition of event for values from (%L) to (%L) '
+            'with (toast_tuple_target = 8160)', 'event_' || to_char(month, 'YYYY_MM'), month::timestamp at time zone 'UTC',
             (month + interval '1 month') at time zone 'UTC');
     end loop;
     for i in -1..7 loop

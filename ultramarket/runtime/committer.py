@@ -63,6 +63,12 @@ class Measures:
     splits: int = 0
     commit_seconds: float = 0.0
 
+    @classmethod
+    def total(cls, parts: Iterable["Measures"]) -> "Measures":
+        """All of them added up."""
+        rows = [[getattr(part, name) for name in cls.__slots__] for part in parts]
+        return cls(*(sum(column) for column in zip(*rows, strict=True)))
+
 
 @dataclass(slots=True)
 class Hooks:

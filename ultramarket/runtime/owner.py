@@ -158,3 +158,8 @@ def outcome_unknown() -> Unavailable:
         "Look at the resource, or repeat requests with an Idempotency-Key."
     )
     return Unavailable("outcome_unknown", detail)
+
+
+def shutting_down() -> Unavailable:
+    """The answer to a command that comes too late, or that a stop leaves waiting."""
+    return Unavailable("shutting_down", "The shop is restarting; try again in a moment.", 2)

@@ -42,6 +42,11 @@ class Poison:
     def failed(self, partition: Partition, failure: Failure) -> None:
         """An actor or worker raised on this delivery."""
         delivery, error = failure.delivery, failure.error
+        if delivery.message is not None and isinstance(error, Unavailable):
+            # Nothing is wrong with the message: what it needs is away for a while.
+            log.info("message postponed", kind=delivery.kind, id=delivery.id, reason=str(error))
+            partition.shelve(delivery, float(error.retry_after))
+            return
         log.error(
             "actor failed",
             kind=delivery.kind,
@@ -54,10 +59,6 @@ class Poison:
             partition.settle(delivery, ActorFailed(f"{delivery.kind} failed on {type(delivery.command).__name__}"))
             if isinstance(delivery.command, Wake):
                 log.error("a wake-up failed; it comes again when the timers are read next", id=delivery.id)
-            return
-        if isinstance(error, Unavailable):
-            # Nothing is wrong with the message: what it needs is away for a while.
-            partition.shelve(delivery, float(error.retry_after))
             return
         attempts = partition.attempts[delivery.message] = partition.attempts.get(delivery.message, 0) + 1
         if attempts < AT_ONCE:

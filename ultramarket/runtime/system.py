@@ -21,7 +21,7 @@ from ultramarket.runtime.clock import Clock
 from ultramarket.runtime.codec import KindCodec, text_fault
 from ultramarket.runtime.committer import Committer, Hooks, Limits, Measures
 from ultramarket.runtime.memory import Entity, Memory
-from ultramarket.runtime.owner import Owner, outcome_unknown
+from ultramarket.runtime.owner import Owner, outcome_unknown, shutting_down
 from ultramarket.runtime.partition import Partition, answer_to
 from ultramarket.runtime.partitioning import PARTITIONS, partition_of
 from ultramarket.runtime.poison import DELAYS, Poison
@@ -127,7 +127,7 @@ class Runtime:
     ) -> Answer:
         """Send a command and wait for its commit; see `ultramarket.ports.asking.Actors.ask`."""
         if self._stopping:
-            raise _shutting_down()
+            raise shutting_down()
         if kind not in self._actors:
             raise LookupError(f"there is no actor {kind!r} to ask")
         for text in (id, key, principal, trace or None):  # all of them stand in the log
@@ -251,7 +251,7 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for partition in self._partitions.values():
-            partition.drain(_shutting_down())
+            partition.drain(shutting_down())
         for committer in self._committers:
             for partition, delivery in committer.reset():
                 partition.settle(delivery, outcome_unknown())
@@ -278,11 +278,7 @@ class Runtime:
 
     def measures(self) -> Measures:
         """What the committers have done so far, added up."""
-        total = Measures()
-        for committer in self._committers:
-            for name in Measures.__slots__:
-                setattr(total, name, getattr(total, name) + getattr(committer.measures, name))
-        return total
+        return Measures.total(committer.measures for committer in self._committers)
 
     def memory(self) -> tuple[int, int]:
         """Entities in memory, and their bytes by estimate."""
@@ -396,10 +392,6 @@ class Runtime:
     def _idle(self) -> bool:
         waiting = any(partition.depth for partition in self._partitions.values())
         return not waiting and all(c.idle() for c in self._committers) and all(p.idle() for p in self._pools)
-
-
-def _shutting_down() -> Unavailable:
-    return Unavailable("shutting_down", "The shop is restarting; try again in a moment.", 2)
 
 
 def _give_up(future: "asyncio.Future[Answer]") -> None:
