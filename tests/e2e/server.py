@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -48,10 +49,10 @@ class Server:
         data_dir: its data directory, made at the first start.
         command: the subcommand of `ultramarket` and its flags.
         measured: whether it counts for the coverage, where that is taken; a process that is killed can't say anyway.
-        settings: further environment, e.g. `ULTRAMARKET_ORDER__STEP_SECONDS="2"`.
+        settings: further environment, e.g. `{"ULTRAMARKET_ORDER__STEP_SECONDS": "2"}`.
     """
 
-    def __init__(self, data_dir: Path, *command: str, measured: bool = True, **settings: str) -> None:
+    def __init__(self, data_dir: Path, *command: str, measured: bool = True, settings: Mapping[str, str] = {}) -> None:
         self.data_dir = data_dir
         self.url = f"http://127.0.0.1:{free_port()}"
         self._command = command or ("serve",)
@@ -69,7 +70,11 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._process is not None:
-            await self.stop()
+            try:
+                await self.stop()
+            except TimeoutError:
+                await self.kill()
+                raise
 
     @property
     def pid(self) -> int:
@@ -111,7 +116,12 @@ class Server:
                 stderr=log,
                 env=environment,
             )
-        await self._ready(self._process)
+        try:
+            await self._ready(self._process)
+        except BaseException:
+            if self._process is not None:
+                await self.kill()
+            raise
 
     async def kill(self) -> None:
         """Kill -9, as an operator or the kernel does, and wait for the end of it."""

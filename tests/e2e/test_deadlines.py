@@ -23,7 +23,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
         "ULTRAMARKET_ORDER__HOLD_SECONDS": "1",
         "ULTRAMARKET_ORDER__FREEZE_SECONDS": "1",
     }
-    async with Server(tmp_path_factory.mktemp("hasty") / "data", **settings) as server:
+    async with Server(tmp_path_factory.mktemp("hasty") / "data", settings=settings) as server:
         yield server
 
 

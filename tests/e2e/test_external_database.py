@@ -20,7 +20,7 @@ and database = (select oid from pg_database where datname = current_database())
 async def test_a_purchase_on_an_external_database_survives_a_stop_in_order(
     dsn: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    server = Server(tmp_path_factory.mktemp("external") / "data", **{EXTERNAL: dsn})
+    server = Server(tmp_path_factory.mktemp("external") / "data", settings={EXTERNAL: dsn})
     async with server, shopper(server.url) as shop:
         await shop.stock("OWN", 5)
         order = (await shop.order(await shop.filled_cart("OWN"))).json
@@ -42,9 +42,9 @@ async def test_a_second_process_on_the_same_database_is_refused_with_a_sentence(
     dsn: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     place = tmp_path_factory.mktemp("two")
-    async with Server(place / "first", **{EXTERNAL: dsn}) as first:
+    async with Server(place / "first", settings={EXTERNAL: dsn}) as first:
         with pytest.raises(Died) as death:
-            await Server(place / "second", **{EXTERNAL: dsn}).start()
+            await Server(place / "second", settings={EXTERNAL: dsn}).start()
         assert death.value.code == 1
         assert "This database is in use by ultramarket owner" in death.value.said
         assert f"pid {first.pid}" in death.value.said
@@ -68,7 +68,7 @@ async def test_a_process_whose_database_was_taken_over_ends_and_says_by_whom(
 ) -> None:
     thief = await asyncpg.connect(dsn, server_settings={"application_name": "ultramarket owner thief pid 1"})
     other = await asyncpg.connect(dsn)
-    async with Server(tmp_path_factory.mktemp("taken") / "data", **{EXTERNAL: dsn}) as server:
+    async with Server(tmp_path_factory.mktemp("taken") / "data", settings={EXTERNAL: dsn}) as server:
         taking = asyncio.create_task(thief.execute("select pg_advisory_lock($1)", KEY))
         async with asyncio.timeout(20):
             while not await other.fetchval(f"select count(*) {LOCKS} and not granted", KEY):  # noqa: ASYNC110 - the event is in the server

@@ -118,8 +118,9 @@ class Buyers:
         self.memory.cart(cart)
         wanted: Counter[str] = Counter()
         for sku in self._random.choices(self._skus, k=self._random.choice((1, 1, 2))):
-            line = {"sku": sku, "quantity": self._random.choice((1, 1, 2))}
-            wanted[sku] += line["quantity"]
+            pieces = self._random.choice((1, 1, 2))
+            wanted[sku] += pieces
+            line = {"sku": sku, "quantity": pieces}
             self.memory.cart((await self._insist("POST", f"/carts/{cart['id']}/lines", line)).json)
         cart = (await self._insist("PATCH", f"/carts/{cart['id']}", BUYER)).json
         self.memory.cart(cart)

@@ -1,7 +1,7 @@
 """A shop full of buyers that has to be right in the end, whatever a test does to its process meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,10 +24,10 @@ REST_SECONDS = 60.0
 
 @asynccontextmanager
 async def crowd(
-    data_dir: Path, seed: int, *, measured: bool = True, **settings: str
+    data_dir: Path, seed: int, *, measured: bool = True, settings: Mapping[str, str] = {}
 ) -> AsyncIterator[tuple[Server, Buyers]]:
     """A shop full of buyers; in the end they leave, it comes to rest, and everything must be right."""
-    server = Server(data_dir, measured=measured, **SETTINGS, **settings)
+    server = Server(data_dir, measured=measured, settings={**SETTINGS, **settings})
     async with server, shopper(server.url) as client:
         for sku, pieces in PIECES.items():
             await client.stock(sku, pieces)

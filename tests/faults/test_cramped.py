@@ -15,7 +15,7 @@ CRAMPED = {
 
 @pytest.mark.parametrize("lack", CRAMPED)
 async def test_a_cramped_shop_that_is_killed_now_and_then_loses_nothing(tmp_path: Path, lack: str) -> None:
-    async with crowd(tmp_path / "data", seed=7, **CRAMPED[lack]) as (server, buyers):
+    async with crowd(tmp_path / "data", seed=7, settings=CRAMPED[lack]) as (server, buyers):
         for _ in range(2):
             await buyers.answers(100)
             await server.kill()

@@ -37,8 +37,8 @@ DAMAGE = {
         "captured of",
     ),
     "a second capture": (
-        """insert into sandbox.call select key || 'x', operation, payment, amount, currency, method, outcome, code, result
-        from sandbox.call where operation = 'capture'""",
+        """insert into sandbox.call select key || 'x', operation, payment, amount, currency, method, outcome, code,
+        result from sandbox.call where operation = 'capture'""",
         "'captures': 2",
     ),
     "money never taken": ("update sandbox.payment set captured = 0", "0 captured of"),
