@@ -114,7 +114,8 @@ class Cart(Actor[CartState, Command, Event]):
             case OpenCart() | ClearCart() | KeepFrozen():
                 return _settle(state, command, ctx)
             case EmptyMerged():
-                if state is None or state.frozen_until or not state.lines:
+                moved_on = command.version not in (None, ctx.version)  # emptied, it would lose what came since
+                if state is None or state.frozen_until or not state.lines or moved_on:
                     return Decision()
                 return Decision(events=(CartCleared(at=ctx.now, reason="merged", by=command.target),))
             case Wake():
@@ -144,7 +145,7 @@ class Cart(Actor[CartState, Command, Event]):
             case FreezeExtended(asked=True):
                 return (Send("order", event.order, CartAsks(cart=ctx.id)),)
             case CartMergedFrom():
-                return (Send("cart", event.source, EmptyMerged(target=ctx.id)),)
+                return (Send("cart", event.source, EmptyMerged(target=ctx.id, version=event.source_version)),)
             case _:
                 return ()
 

@@ -86,7 +86,9 @@ def merge(
         return refused
     here = {line.quote.sku: line for line in lines}
     room = limits.max_lines - len(lines)
-    events: list[LineEvent | CartMergedFrom] = [CartMergedFrom(at=ctx.now, source=command.source)]
+    events: list[LineEvent | CartMergedFrom] = [
+        CartMergedFrom(at=ctx.now, source=command.source, source_version=command.source_version)
+    ]
     changes = []
     for other in command.lines:
         sku = other.quote.sku

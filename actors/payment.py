@@ -49,8 +49,12 @@ from ultramarket.messages.payment import (
 from ultramarket.messages.refusals import not_found
 from ultramarket.runtime.actor import Actor, Context, Decision, Send, Unseal
 
-ANSWER_WITHIN = timedelta(seconds=120)
-"""After this time without a word from the worker the call is made again; longer than the worker waits for a gateway."""
+ANSWER_WITHIN = timedelta(hours=1)
+"""After this time without a word from the worker the call is made again.
+
+The worker always answers, and its messages are not lost: this is for one that was parked and thrown away. A short time
+would let the calls that wait for a gateway that hangs multiply until they never end.
+"""
 ACTION_POLL = timedelta(seconds=60)
 """While the buyer must act the gateway is asked this often: a lost webhook loses no sale."""
 _FIRST_RETRY = 0.2

@@ -48,27 +48,23 @@ def field_tree(fields: str | None, shape: type[msgspec.Struct]) -> Tree:
         known: Any = shape
         branch = tree
         for name in path.strip().split("."):
-            members = _members(known)
-            if members is not None and name not in members:
+            known = _member(known, name)
+            if known is None:
                 refuse(
                     "invalid_parameter", f"The parameter `fields` names `{path.strip()[:100]}`, which is not a field."
                 )
-            known = members[name] if members else None
             branch = branch.setdefault(name, {})
     return tree
 
 
-def _members(shape: Any) -> dict[str, Any] | None:
-    """Fields of the Struct that a type holds (itself, optional, or in a list); None for a mapping with free names."""
+def _member(shape: Any, name: str) -> Any:
+    """The type of a field in the Struct or mapping that a type holds (itself, optional, or in a list), or None."""
     if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
-        return {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
-    inner = getattr(shape, "__args__", ())
+        return next((field.type for field in msgspec.structs.fields(shape) if field.encode_name == name), None)
+    inner: tuple[Any, ...] = getattr(shape, "__args__", ())
     if getattr(shape, "__origin__", None) is dict:
-        return None
-    for part in inner:
-        if found := _members(part):
-            return found
-    return {}
+        return inner[1] if name else None
+    return next((found for part in inner if (found := _member(part, name)) is not None), None)
 
 
 def select(value: Any, tree: Tree) -> Any:

@@ -17,6 +17,8 @@ MAX_BYTES = 1024 * 1024
 """Largest body of a call that takes JSON."""
 
 BODY_HASH = web.RequestKey("body_hash", bytes)
+READING = web.RequestKey("reading", bool)
+"""Whether the handler waits for the client to send more of the body."""
 
 T = TypeVar("T")
 
@@ -72,18 +74,35 @@ async def read_raw(request: web.Request) -> bytes:
     """The body's bytes; their hash goes into the request for idempotency.
 
     Raises:
-        Refused: 400 `malformed_body`, 413 `body_too_large`.
+        Refused: 400 `malformed_body`, 413 `body_too_large`, 415 `unsupported_media_type`.
     """
+    check_coding(request, "gzip", "deflate")
     if (request.content_length or 0) > MAX_BYTES:
         refuse("body_too_large", f"The body may have {MAX_BYTES} bytes at most.")
+    request[READING] = True
     try:
         raw = await request.read()
     except web.HTTPRequestEntityTooLarge:
         refuse("body_too_large", f"The body may have {MAX_BYTES} bytes at most.")
-    except (web.RequestPayloadError, BadHttpMessage):
+    except (web.RequestPayloadError, BadHttpMessage, ConnectionError):  # the last: the client has gone
         refuse("malformed_body")
+    request[READING] = False
     request[BODY_HASH] = hashlib.sha256(raw).digest()
     return raw
+
+
+def check_coding(request: web.Request, *known: str) -> None:
+    """Refuse a body in a content coding that is not known.
+
+    aiohttp takes an unknown one for none, and the end of a cut stream in some for the end of the body.
+
+    Raises:
+        Refused: 415 `unsupported_media_type`.
+    """
+    codings = request.headers.getall("Content-Encoding", ())
+    if codings and (len(codings) > 1 or codings[0].strip().lower() not in ("identity", *known)):
+        others = f", or in {' or '.join(known)}" if known else ""
+        refuse("unsupported_media_type", f"Send the body without Content-Encoding{others}.")
 
 
 def _sentence(error: Exception) -> str:

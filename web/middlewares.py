@@ -10,11 +10,12 @@ import structlog
 from aiohttp import hdrs, web
 
 from ultramarket.errors import Rejection, Unavailable
+from web.bodies import READING
 from web.idempotency import REPLAYED
 from web.measures import REQUEST_SECONDS
 from web.operation import REQUEST_ID
 from web.principal import PRINCIPAL, identify
-from web.problems import KINDS, Refused, response
+from web.problems import KINDS, Refused, refuse, response
 from web.services import SHOP
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,7 +50,6 @@ _errors = structlog.get_logger("web.errors")
 
 _CODE_OF_STATUS = {
     400: "bad_request",
-    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     413: "body_too_large",
@@ -61,13 +61,9 @@ _CODE_OF_STATUS = {
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id; log and measure it; set the headers that every answer has."""
     started = time.perf_counter()
-    given = request.headers.get("X-Request-Id", "")
-    request_id = request[REQUEST_ID] = given if _ID.fullmatch(given) else os.urandom(16).hex()
+    request_id = request[REQUEST_ID] = given_id(request) or os.urandom(16).hex()
     answer = await handler(request)
-    headers = answer.headers
-    headers["X-Request-Id"] = request_id
-    headers.update(_SECURITY)
-    headers["Content-Security-Policy"] = answer.get(POLICY, API_POLICY)
+    dress(answer, request_id)
     seconds = time.perf_counter() - started
     route = _route(request)
     method = request.method if request.method in _METHODS else "OTHER"
@@ -85,6 +81,20 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         principal=principal.name if principal else None,
     )
     return answer
+
+
+def given_id(request: web.BaseRequest) -> str | None:
+    """The request id that the client sent, None where it sent none or one that can't be."""
+    given = request.headers.get("X-Request-Id", "")
+    return given if _ID.fullmatch(given) else None
+
+
+def dress(answer: web.StreamResponse, request_id: str) -> None:
+    """Set the headers that every answer has."""
+    headers = answer.headers
+    headers["X-Request-Id"] = request_id
+    headers.update(_SECURITY)
+    headers["Content-Security-Policy"] = answer.get(POLICY, API_POLICY)
 
 
 @web.middleware
@@ -123,18 +133,27 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
 
 @web.middleware
 async def deadline(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give an answer in time, even if it is that there is none."""
+    """Give an answer in time, even if it is that there is none.
+
+    Raises:
+        Refused: 408 `request_timeout`: the client did not send the body in time.
+        Unavailable: 503 `deadline_exceeded`: we were too slow.
+    """
     shop = request.app[SHOP]
     uploads = _route(request) in request.app[UPLOADS]
     try:
         async with asyncio.timeout(shop.upload_seconds if uploads else shop.request_seconds):
             return await handler(request)
     except TimeoutError as error:
+        if request.get(READING):
+            refuse("request_timeout")
         raise Unavailable("deadline_exceeded", KINDS["deadline_exceeded"].meaning) from error
 
 
 def _http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
     """The answer for what aiohttp itself says: redirects as they are, errors as problems."""
+    if isinstance(error, web.HTTPForbidden):  # a folder of static files: there is nothing to see
+        error = web.HTTPNotFound()
     if error.status < web.HTTPBadRequest.status_code:
         return web.Response(status=error.status, headers={"Location": error.headers.get("Location", "/")})
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}

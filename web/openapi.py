@@ -32,7 +32,7 @@ _HEADERS: dict[str, Any] = {
     },
     "Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}},
 }
-_ALWAYS = ("deadline_exceeded", "unavailable", "internal")
+_ALWAYS = ("bad_request", "deadline_exceeded", "unavailable", "internal")
 
 
 def document() -> dict[str, Any]:
@@ -226,8 +226,8 @@ def _codes(operation: Operation) -> list[str]:
     if operation.staff:
         codes.append("credentials_required")
     if operation.body is not None:
-        codes += ["malformed_json", "not_utf8", "malformed_body", "body_too_large", "unsupported_media_type"]
-        codes += ["invalid", "invalid_text"]
+        codes += ["malformed_json", "not_utf8", "malformed_body", "request_timeout", "body_too_large"]
+        codes += ["unsupported_media_type", "invalid", "invalid_text"]
     if operation.writes:
         codes += ["malformed_header", "in_progress", "idempotency_key_reused", "invalid"]
     if operation.conditional and operation.writes:

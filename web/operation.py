@@ -23,7 +23,7 @@ REQUEST_ID = web.RequestKey("request_id", str)
 _log = structlog.get_logger("web.idempotency")
 
 MAX_ID_BYTES = 200
-_UNREAD = frozenset({400, 413, 415})
+_UNREAD = frozenset({400, 408, 413, 415})
 """Statuses that come before the body is known, so that nothing can be said about a repeat."""
 
 

@@ -13,6 +13,7 @@ MAX_WAIT = 10.0
 
 _ETAG = re.compile(r'(W/)?"([!#-~\x80-\xff]*)"')
 _TOKEN = re.compile(r"([a-z_]{1,40})\.([0-9]{1,4})@([0-9]{1,18})")
+_VERSION = re.compile(r"0|[1-9][0-9]{0,17}")
 _NEVER = -1
 """A version that no entity has: it stands for an ETag that is well formed but not one of ours."""
 
@@ -30,7 +31,7 @@ def expected_version(request: web.Request) -> int | None:
     if match is None:
         refuse("malformed_header", 'If-Match must be one ETag as the resource gave it, e.g. "7", or *.')
     # A weak tag never matches here (RFC 9110, 13.1.1).
-    return int(match[2]) if not match[1] and re.fullmatch("[0-9]{1,18}", match[2]) else _NEVER
+    return int(match[2]) if not match[1] and _VERSION.fullmatch(match[2]) else _NEVER
 
 
 def unchanged(request: web.Request, version: int) -> bool:

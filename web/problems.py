@@ -46,6 +46,9 @@ KINDS: dict[str, Kind] = {
     "method_not_allowed": Kind(
         405, "Method not allowed", "The resource does not take this method; `Allow` names those it takes."
     ),
+    "request_timeout": Kind(
+        408, "Request timeout", "The body did not arrive in time: send the request again, with its key."
+    ),
     "in_progress": Kind(
         409, "In progress", "The first request with this idempotency key still runs: repeat it a little later."
     ),

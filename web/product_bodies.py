@@ -22,6 +22,11 @@ from ultramarket.messages.product import (
 )
 from web.problems import refuse
 
+MAX_HTML = 200_000
+"""Characters of a description as it is sent; what a product keeps of it is bounded by the product itself."""
+_ADDRESS = re.compile(r"(?:https?:/)?/[^/\s\\][^\s\\]*", re.IGNORECASE)
+"""Other schemes would run as script where a page links to them, and a browser reads `/\\` as `//`: another server."""
+
 LANGUAGE = re.compile(r"[a-z]{2,8}(-[a-z0-9]{1,8})*")
 """BCP 47, as far as its shape goes, in lower case."""
 
@@ -210,6 +215,8 @@ def _patched_seo(patch: SeoPatch | None, old: ShownProduct, language: str) -> Se
 
 
 def _html(text: Text) -> Text:
+    if any(len(html) > MAX_HTML for html in text.values()):  # said before it is read: that takes its time
+        refuse("invalid", f"At most {MAX_HTML} characters are possible.", pointer="/description")
     return {language: sanitise(html) for language, html in text.items()}
 
 
@@ -219,9 +226,8 @@ def _options(new: list[NewOption]) -> tuple[Option, ...]:
 
 def _media(new: list[NewMedia], language: str) -> tuple[Media, ...]:
     for index, medium in enumerate(new):
-        # Other schemes would run as script where a page links to them.
-        if not re.match(r"https?://|/(?!/)", medium.url):
-            detail = "A picture's address begins with https://, http:// or a slash."
+        if not _ADDRESS.fullmatch(medium.url):
+            detail = "A picture's address begins with https://, http:// or a slash, and has no blanks or backslashes."
             refuse("invalid", detail, pointer=f"/media/{index}/url")
     return tuple(
         Media(url=medium.url, alt=_text(medium.alt, language, f"/media/{index}/alt"))

@@ -2,6 +2,7 @@
 
 import re
 from typing import Annotated, Generic, TypeVar
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from aiohttp import web
@@ -45,6 +46,7 @@ class Query(Generic[T]):
         Raises:
             Refused: 422 `unknown_parameter` or `invalid_parameter`.
         """
+        _check_encoding(request)
         values: dict[str, str] = {}
         for name, value in request.query.items():
             if self.prefix and name.startswith(self.prefix):
@@ -73,7 +75,12 @@ class Query(Generic[T]):
         for name, value in request.query.items():
             if name.startswith(self.prefix):
                 _check(name, value)
-                found[name.removeprefix(self.prefix)] = value
+                rest = name.removeprefix(self.prefix)
+                if not rest:
+                    refuse("invalid_parameter", f"The parameter `{self.prefix}` names nothing after its point.")
+                if rest in found:
+                    refuse("invalid_parameter", f"The parameter `{name[:100]}` stands there twice.")
+                found[rest] = value
         return found
 
 
@@ -82,6 +89,16 @@ class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 NOTHING = Query(NoQuery)
+
+
+def _check_encoding(request: web.Request) -> None:
+    raw = request.rel_url.raw_query_string
+    if "%" not in raw:
+        return
+    try:
+        unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:  # it would stay as it is written, percent signs and all
+        refuse("invalid_parameter", "A query parameter holds NUL or is not UTF-8.")
 
 
 def _check(name: str, value: str) -> None:

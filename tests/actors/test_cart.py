@@ -256,6 +256,18 @@ def test_a_merged_cart_is_emptied() -> None:
     assert Entity(Cart(RULES)).when(EmptyMerged(target="two")).events == ()
 
 
+def test_a_cart_that_moved_on_while_it_was_merged_keeps_what_came_since() -> None:
+    guest = cart(*added(line()))
+    taken, version = guest.state.lines, guest.version
+    guest.when(AddLine(quote=quote("MUG"), quantity=2))
+    merge = Entity(Cart(RULES), id="mine").given(*cart().log).when
+    (empty,) = merge(MergeCart(source="one", lines=taken, source_version=version)).sends
+    assert empty.command == EmptyMerged(target="mine", version=2)
+    assert guest.when(empty.command).events == ()
+    assert [each.quote.sku for each in guest.state.lines] == ["TEE", "MUG"]
+    assert guest.when(EmptyMerged(target="mine", version=3)).events != ()
+
+
 # Quotes
 
 

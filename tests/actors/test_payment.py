@@ -76,7 +76,7 @@ REFUND = call("refund", "um:o:refund")
 
 
 def started(call: GatewayCall, attempt: int = 1, now: datetime = NOON) -> CallStarted:
-    return CallStarted(at=now, call=call, attempt=attempt, retry_at=now + timedelta(seconds=120))
+    return CallStarted(at=now, call=call, attempt=attempt, retry_at=now + timedelta(hours=1))
 
 
 def ask(call: GatewayCall) -> Send:
@@ -112,7 +112,7 @@ def test_a_new_payment_records_the_call_before_it_is_made() -> None:
     created = PaymentCreated(at=NOON, order="o", amount=WHOLE, gateway="sandbox", method="ok")
     assert outcome.events == (created, started(AUTHORISE))
     assert outcome.sends == (ask(AUTHORISE),)
-    assert it.wake_at == after(120)
+    assert it.wake_at == after(3600)
     assert it.when(CREATE).events == ()
 
 
@@ -148,7 +148,7 @@ def test_a_call_without_a_known_outcome_is_made_again_with_the_same_key() -> Non
 
 def test_a_worker_that_never_answers_is_asked_again() -> None:
     it = a_payment()
-    assert it.when(Wake(), now=after(120)).events == (started(AUTHORISE, attempt=2, now=after(120)),)
+    assert it.when(Wake(), now=after(3600)).events == (started(AUTHORISE, attempt=2, now=after(3600)),)
 
 
 def test_the_pauses_double_up_to_a_minute_and_are_the_same_each_time() -> None:

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from tests.conformance.journal import KIND, JournalContract, Journals, append, turn, versions
 from tests.conformance.toys import eventually
+from ultramarket.adapters import postgres_journal
 from ultramarket.adapters.postgres_journal import PostgresJournal, classify
 from ultramarket.ports.journal import (
     CommitBusy,
@@ -17,6 +18,7 @@ from ultramarket.ports.journal import (
     Fenced,
     Journal,
     JournalError,
+    JournalFull,
     JournalLost,
     Lane,
     ReplyRow,
@@ -144,7 +146,7 @@ async def test_replies_are_found_for_24_hours(journals: Journals, sql: Sql) -> N
         ("insert into setting values ('partitions', 'x')", Fenced),
         ("do $$ begin raise exception 'busy' using errcode = '40001'; end $$", CommitBusy),
         ("do $$ begin raise exception 'too much' using errcode = '54000'; end $$", CommitRefused),
-        ("do $$ begin raise exception 'full' using errcode = '53100'; end $$", JournalLost),
+        ("do $$ begin raise exception 'full' using errcode = '53100'; end $$", JournalFull),
         ("do $$ begin raise exception 'gone' using errcode = '08006'; end $$", JournalLost),
         ("set statement_timeout = 1; select pg_sleep(10)", JournalLost),
         ("begin read only; insert into setting values ('x', 'x')", JournalLost),
@@ -228,3 +230,14 @@ async def test_a_cancelled_statement_drops_the_connection(journals: Journals, sq
 async def test_a_server_that_is_not_there_is_lost() -> None:
     with pytest.raises(JournalLost):
         await PostgresJournal("postgresql://nobody@127.0.0.1:1/none").open()
+
+
+async def test_a_server_that_says_nothing_any_more_counts_as_lost(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_journal, "ANSWER_SECONDS", 0.2)
+    journal = PostgresJournal(dsn)
+    await journal.open()
+    with pytest.raises(JournalLost, match="broke"):
+        await journal._run("select pg_sleep(10)")
+    await journal.open()
+    assert await journal.numbers("order_number", 1) != []
+    await journal.close()

@@ -89,6 +89,27 @@ async def test_a_lock_that_somebody_else_got_is_given_up(
     await thief.release()
 
 
+async def test_a_lock_whose_session_went_without_a_word_is_missed(
+    dsn: str, database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_lock, "PING_SECONDS", 0.01)
+    monkeypatch.setattr(postgres_lock, "ANSWER_SECONDS", 0.2)
+    lock, thief = OwnerLock(dsn), OwnerLock(dsn)
+    thief._name = "ultramarket owner elsewhere"
+    await lock.acquire()
+    connection = lock._connection
+    assert connection is not None
+    transport = connection._transport
+    transport.pause_reading()  # type: ignore[attr-defined]  # what the server says, its farewell too, stays unheard
+    await cut(database)
+    await until_held(database, 0)
+    await thief.acquire()
+    with pytest.raises(UltraMarketError, match="in use by ultramarket owner elsewhere"):
+        await asyncio.wait_for(lock.keep(), 20)
+    await thief.release()
+    await lock.release()
+
+
 async def test_a_database_that_is_away_is_waited_for(
     dsn: str, database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import date
 
+import asyncpg
 import pytest
 
 from ultramarket.adapters import postgres_upkeep
@@ -33,6 +34,41 @@ async def test_days_and_months_ahead_are_made_and_days_that_are_over_go(database
     await upkeep(database, 16)
 
 
+async def test_a_long_reader_stops_neither_upkeep_nor_commits(dsn: str, database: PostgresDatabase) -> None:
+    replies = await tables(database, "reply")
+    await database.execute(
+        "create table reply_2020_01_01 partition of reply for values from ('2020-01-01') to ('2020-01-02')"
+    )
+    reader = await asyncpg.connect(dsn)
+    try:
+        async with reader.transaction():
+            await reader.execute("lock table reply in access share mode")  # as pg_dump does
+            writer = await asyncpg.connect(dsn, server_settings={"lock_timeout": "5s"})
+            round_ = asyncio.create_task(upkeep(database, 16))
+            while not round_.done():
+                await writer.execute("insert into reply values ('toy', 'a', 'key', '', '{}')")
+            await writer.close()
+            assert await round_ is False
+        assert await upkeep(database, 16) is True
+        assert await tables(database, "reply") == replies
+    finally:
+        await reader.close()
+
+
+async def test_tables_of_tomorrow_that_can_not_be_made_stop(dsn: str, database: PostgresDatabase) -> None:
+    for name in (await tables(database, "reply"))[1:]:
+        await database.execute(f'drop table "{name}"')
+    reader = await asyncpg.connect(dsn)
+    try:
+        async with reader.transaction():
+            await reader.execute("lock table reply in access share mode")
+            with pytest.raises(Unavailable):
+                await upkeep(database, 16)
+        assert await upkeep(database, 16) is True
+    finally:
+        await reader.close()
+
+
 async def test_another_number_of_partitions_stops(database: PostgresDatabase) -> None:
     with pytest.raises(UltraMarketError, match="made with 16 partitions a kind, this program has 32"):
         await upkeep(database, 32)
@@ -54,6 +90,7 @@ async def test_a_round_that_can_not_reach_the_database_is_repeated(monkeypatch: 
         raise Unavailable("database_unavailable", "by the test")
 
     monkeypatch.setattr(postgres_upkeep, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(postgres_upkeep, "AGAIN_SECONDS", 0.0)
     monkeypatch.setattr(postgres_upkeep, "upkeep", away)
     task = asyncio.create_task(keep_up(None, 16))  # type: ignore[arg-type]
     async with asyncio.timeout(20):

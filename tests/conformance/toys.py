@@ -240,6 +240,8 @@ class Toy(Actor[ToyState, Command, Event]):
                 assert_never(event)
 
     def evolve_parts(self, event: Event, parts: Mapping[str, Any]) -> Mapping[str, Part]:
+        if isinstance(event, Woken):
+            return dict.fromkeys(event.parts, Part(None))
         if isinstance(event, PartPut):
             assert event.name not in parts or isinstance(parts[event.name], ToyPart)
             return {event.name: Part(None if event.value is None else ToyPart(event.value), event.due_at)}

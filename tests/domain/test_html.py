@@ -32,3 +32,21 @@ def test_only_text_structure_links_and_pictures_stay(html: str, safe: str) -> No
 @given(st.text(alphabet=st.sampled_from("<>/\"'=&; abpsvg\x00\n!-"), max_size=80))
 def test_safe_html_stays_as_it_is(html: str) -> None:
     assert sanitise(sanitise(html)) == sanitise(html)
+
+
+def test_tags_nested_too_deep_become_text() -> None:
+    deep = sanitise("<div>" * 102 + "x" + "</div>" * 102)
+    assert deep == "<div>" * 100 + "&lt;div&gt;&lt;div&gt;x" + "</div>" * 100
+
+
+def test_many_tags_beside_each_other_are_not_deep() -> None:
+    html = "<div><b>a</b><br></div>" * 150 + "<ul>" + "<li>x</li>" * 150 + "</ul>"
+    assert sanitise(html) == html
+
+
+def test_paragraphs_that_were_never_closed_are_not_deep() -> None:
+    assert sanitise("<p>x" * 150) == "<p>x</p>" * 150
+
+
+def test_a_close_without_its_opening_makes_no_room() -> None:
+    assert sanitise("<div></b>" * 102).count("<div>") == 100

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conformance.toys import Add, Look, Shop, TamperedJournal, eventually, running
 from ultramarket.errors import Unavailable
-from ultramarket.ports.journal import JournalLost
+from ultramarket.ports.journal import JournalFull, JournalLost
 from ultramarket.runtime.owner import Backoff, GivingUp, Window
 from ultramarket.runtime.system import Options
 
@@ -110,3 +110,37 @@ async def test_a_database_that_is_away_is_waited_for_without_giving_up(
         assert shop.runtime.failed is not None
         assert not shop.runtime.failed.done()
         assert (await shop.ask("toy", "a", Add())).version == 1
+
+
+async def test_a_store_without_room_is_waited_for_with_growing_delays(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delays: list[float] = []
+    real = Backoff.next
+
+    def at_once(backoff: Backoff) -> float:
+        delays.append(backoff._delay)
+        real(backoff)
+        return 0.0
+
+    monkeypatch.setattr(Backoff, "next", at_once)
+    async with running(Shop(dsn, options=ONE)) as shop:
+        await shop.ask("toy", "a", Add())
+
+        async def full(_: TamperedJournal) -> None:
+            raise JournalFull("by the test")
+
+        shop.knobs.before_commit = full
+
+        async def refused() -> bool:
+            with pytest.raises(Unavailable):
+                await shop.ask("toy", "a", Add())
+            return len(delays) > 7
+
+        await eventually(refused)
+        assert delays[:5] == [0.2, 0.4, 0.8, 1.6, 3.2]
+        assert await shop.state("a") is not None
+        shop.knobs.before_commit = None
+        await insist(shop)
+        await shop.ask("toy", "a", Add())
+        assert (await shop.state("a")).total == 2

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,19 @@ async def test_due_parts_come_with_the_wake_up_until_none_is_left(dsn: str) -> N
         assert set(first) <= {f"p{n:03}" for n in range(70)}
 
 
+async def test_more_parts_due_at_one_moment_than_fit_a_wake_up_come_without_a_pause(dsn: str, logs: list[Any]) -> None:
+    async with running(Shop(dsn, options=Options(committers=1))) as shop:
+        due = shop.runtime.now() + timedelta(seconds=1)
+        await asyncio.gather(*(shop.ask("toy", "a", Put(name=f"p{n:03}", value=n, due_at=due)) for n in range(200)))
+
+        async def all_taken() -> bool:
+            return sum(map(len, (await shop.state("a")).woken)) == 200
+
+        await eventually(all_taken)
+        assert [len(parts) for parts in (await shop.state("a")).woken] == [64, 64, 64, 8]
+        assert not [entry for entry in logs if "did not move" in entry["event"]]
+
+
 async def test_a_wake_up_that_moves_nothing_on_is_tried_with_growing_delays(dsn: str) -> None:
     async with running(Shop(dsn)) as shop:
         await shop.ask("toy", "a", Hold(stuck=True))
@@ -113,11 +127,24 @@ async def test_a_wake_up_that_moves_nothing_on_is_tried_with_growing_delays(dsn:
         await woken(shop, "a", ())
 
 
+async def test_a_stuck_entity_has_one_retry_however_often_the_timers_are_read(dsn: str, logs: list[Any]) -> None:
+    async with running(Shop(dsn, options=Options(committers=1))) as shop:
+        await shop.ask("toy", "a", Hold(stuck=True))
+        await shop.ask("toy", "a", SetWake(at=shop.runtime.now()))
+        await eventually(lambda: bool(shop.runtime._timers._retrying))
+        for _ in range(10):
+            turns = shop.runtime.measures().loads
+            shop.runtime._timers.request()
+            await eventually(lambda turns=turns: shop.runtime.measures().loads > turns)
+        retries = [entry for entry in logs if "did not move" in entry["event"]]
+        assert len(retries) <= 3
+
+
 async def test_timers_wake_in_order_and_early_entries_do_no_harm() -> None:
     clock = Clock()
     clock.set(START)
     woken_: list[str] = []
-    timers = Timers(clock, lambda _, id_: woken_.append(id_))
+    timers = Timers(clock, lambda _, id_, attempts: woken_.append(f"{id_}{attempts or ''}"))
     timers.set("toy", "before anything was read", START)
     assert timers._heap == []
 
@@ -141,11 +168,3 @@ async def test_timers_wake_in_order_and_early_entries_do_no_harm() -> None:
     task.cancel()
     follower.cancel()
     await asyncio.gather(task, follower, return_exceptions=True)
-
-
-def test_the_clock_never_runs_backwards() -> None:
-    clock = Clock()
-    clock.set(START)
-    clock.set(START - timedelta(days=1))
-    assert START <= clock.now() < START + timedelta(hours=1)
-    assert clock.seconds() > 0

@@ -132,3 +132,25 @@ async def test_a_crashed_process_leaves_its_calls_to_the_next(dsn: str) -> None:
     async with running(Shop(dsn, toy=Toy(), courier=Courier())) as second:
         await heard(second, "a", 1, 2)
         await heard(second, "b", 1, 2)
+
+
+async def test_a_call_that_ends_while_a_sweep_reads_its_message_is_answered_once(dsn: str, logs: list[Any]) -> None:
+    async with running(Shop(dsn, options=ONE)) as shop:
+        shop.courier.gate.clear()
+        await shop.ask("toy", "s", deliver(1, "a"))
+        await shop.courier.started.wait()
+        sweeper = shop.runtime._sweep_journal
+        pending = sweeper.pending
+
+        async def late(*args: Any) -> Any:
+            rows = await pending(*args)
+            if rows:
+                shop.courier.gate.set()
+                await heard(shop, "a", 1)
+            return rows
+
+        sweeper.pending = late  # type: ignore[method-assign]
+        shop.runtime._sweeper.request()
+        await eventually(lambda: len(shop.courier.calls) == 2 and shop.runtime._idle())
+        assert await shop.heard("a") == ["courier:a 1"]
+        assert not [entry for entry in logs if entry["log_level"] == "error"]

@@ -1,3 +1,4 @@
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -254,6 +255,12 @@ async def test_pages_by_cursor_give_every_product_once_while_rows_come_and_go(sh
 async def test_a_broken_cursor_is_told_in_a_sentence(shop: Shop, cursor: str) -> None:
     with pytest.raises(ValueError, match="The cursor is broken"):
         await shop.view.find(ProductFilters(), 3, cursor)
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+async def test_a_cursor_with_a_time_that_is_none_in_utc_is_broken(shop: Shop, time: str) -> None:
+    with pytest.raises(ValueError, match="The cursor is broken"):
+        await shop.view.find(ProductFilters(), 3, b64encode(f'["newest","{time}","x"]'.encode()).decode())
 
 
 async def test_a_cursor_of_another_order_is_refused(shop: Shop) -> None:

@@ -98,6 +98,19 @@ async def test_a_broken_content_encoding_is_a_clear_problem(client: Client) -> N
     await problem(answer, 400, "malformed_body")
 
 
+@pytest.mark.parametrize("coding", ["br", "zstd", "compress", "gzip, gzip", ""])
+async def test_another_content_coding_is_refused(client: Client, coding: str) -> None:
+    headers = {**JSON, "Content-Encoding": coding, "Content-Length": "2"}
+    answer = await client.post("/api/v1/carts", data=b"{}", headers=headers)
+    await problem(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(("coding", "raw"), [("gzip", gzip.compress(b"{}", mtime=0)), ("identity", b"{}")])
+async def test_a_known_content_coding_is_taken(client: Client, coding: str, raw: bytes) -> None:
+    headers = {**JSON, "Content-Encoding": coding, "Content-Length": str(len(raw))}
+    assert (await client.post("/api/v1/carts", data=raw, headers=headers)).status == 201
+
+
 async def test_a_real_surrogate_pair_and_a_written_escape_are_no_fault(client: Client, cart: dict[str, Any]) -> None:
     raw = b'{"sku": "T\\\\u0000-\\ud83d\\ude00"}'
     document = await problem(await client.post(LINES.format(cart["id"]), data=raw, headers=JSON), 422, "sku_not_found")

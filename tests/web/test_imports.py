@@ -1,3 +1,4 @@
+import gzip
 from typing import Any
 
 import pytest
@@ -54,6 +55,13 @@ async def test_an_import_that_can_not_be_is_refused(
 ) -> None:
     answer = await client.post(f"{URL}{query}", data=data, headers={**STAFF, "Content-Type": content_type})
     await problem(answer, status, code)
+
+
+async def test_a_packed_file_is_refused_since_a_cut_one_could_not_be_told(client: Client, world: World) -> None:
+    packed = gzip.compress(b"Handle,Title\n" * 1000)[:-20]
+    answer = await client.post(URL, data=packed, headers={**CSV, "Content-Encoding": "gzip"})
+    await problem(answer, 415, "unsupported_media_type")
+    assert world.uploads.kept == {}
 
 
 async def test_a_file_that_is_too_large_is_refused_and_its_part_dropped(

@@ -85,6 +85,11 @@ async def test_the_log_line_has_ids_and_no_personal_data(client: Client) -> None
     assert "staff-key" not in str(line)
 
 
+async def test_a_folder_of_static_files_is_not_there(client: Client) -> None:
+    for path in ("/static", "/static/", "/static/demo"):
+        await problem(await client.get(path), 404, "not_found")
+
+
 async def test_a_staff_call_asks_for_credentials(client: Client) -> None:
     answer = await client.get("/api/v1/orders")
     await problem(answer, 401, "credentials_required")

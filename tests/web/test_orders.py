@@ -152,7 +152,17 @@ async def test_staff_list_orders(client: Client, world: World, cart: dict[str, A
 
 
 @pytest.mark.parametrize(
-    "query", ["status=lost", "since=yesterday", "since=2026-03-01T00:00:00", "until=null", "number="]
+    "query",
+    [
+        "status=lost",
+        "since=yesterday",
+        "since=2026-03-01T00:00:00",
+        "since=0.5",
+        "since=0001-01-01T00:00:00%2B23:59",
+        "until=9999-12-31T23:59:59-23:59",
+        "until=null",
+        "number=",
+    ],
 )
 async def test_a_list_of_orders_that_can_not_be_is_refused(client: Client, query: str) -> None:
     await problem(await client.get(f"{URL}?{query}", headers=STAFF), 422, "invalid_parameter")

@@ -1,7 +1,7 @@
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from web.preferences import languages, preferences, text_in, wait_seconds
+from web.preferences import expected_version, languages, preferences, text_in, wait_seconds
 
 TEXT = {"en": "Shirt", "de": "Hemd", "pt-br": "Camisa"}
 
@@ -42,3 +42,11 @@ def test_the_wait_is_bounded(header: str, seconds: float) -> None:
 def test_the_first_of_repeated_preferences_counts() -> None:
     request = make_mocked_request("GET", "/", headers={"Prefer": 'wait=1; x, consistency="a.1@2", wait=2'})
     assert preferences(request) == {"wait": "1", "consistency": "a.1@2"}
+
+
+@pytest.mark.parametrize(
+    ("header", "version"),
+    [("*", None), ('"0"', 0), ('"7"', 7), ('"07"', -1), ('W/"7"', -1), ('"seven"', -1), ('"' + "9" * 30 + '"', -1)],
+)
+def test_only_an_etag_of_ours_names_a_version(header: str, version: int | None) -> None:
+    assert expected_version(make_mocked_request("PATCH", "/", headers={"If-Match": header})) == version

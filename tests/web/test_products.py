@@ -4,6 +4,7 @@ import pytest
 
 from tests.web.world import STAFF, Client, World, problem
 from ultramarket.messages.product import ChangeProduct
+from web.api import products
 
 URL = "/api/v1/products"
 SHIRT: dict[str, Any] = {
@@ -45,6 +46,22 @@ async def test_a_second_product_of_the_same_title_gets_another_handle(client: Cl
     await made(client)
     second = await made(client, variants=[], status="draft")
     assert second["handle"].startswith("creme-brulee-shirt-")
+
+
+async def test_a_handle_that_is_made_gives_way_to_somebody_who_was_faster(client: Client, world: World) -> None:
+    body = {"title": "Tee"}
+    headers = {**STAFF, "Idempotency-Key": "k"}
+    world.actors.before_ask = lambda: world.product(handle="tee")
+    answer = await client.post(URL, json=body, headers=headers)
+    assert answer.status == 201
+    assert (await answer.json())["handle"].startswith("tee-")
+    again = await client.post(URL, json=body, headers=headers)
+    assert (await again.read(), again.headers["Idempotency-Replayed"]) == (await answer.read(), "true")
+
+
+async def test_a_sku_that_is_taken_is_refused_whoever_makes_the_handle(client: Client) -> None:
+    await made(client)
+    await problem(await client.post(URL, json={**SHIRT, "title": "Other"}, headers=STAFF), 409, "taken")
 
 
 async def test_a_handle_that_was_asked_for_and_is_taken_is_refused(client: Client) -> None:
@@ -120,6 +137,17 @@ async def test_a_text_is_merged_anew_when_somebody_else_was_faster(client: Clien
     assert (await again.read(), again.headers["Idempotency-Replayed"]) == (await answer.read(), "true")
 
 
+async def test_a_product_that_never_rests_is_told_as_busy(
+    client: Client, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "TRIES", 1)
+    product = await made(client, title={"en": "Shirt"}, handle="shirt")
+    world.actors.before_ask = lambda: world.actors.ask("product", product["id"], ChangeProduct(vendor="Acme"))
+    answer = await client.patch(f"{URL}/shirt", json={"title": "Tee"}, headers=STAFF)
+    await problem(answer, 503, "unavailable")
+    assert answer.headers["Retry-After"] == "1"
+
+
 async def test_if_match_guards_a_change_and_an_archiving(client: Client) -> None:
     product = await made(client)
     url = f"{URL}/{product['id']}"
@@ -181,9 +209,36 @@ async def test_fields_select_what_is_shown(client: Client) -> None:
         "id": product["id"],
         "variants": [{"sku": f"SHIRT-{size}", "price": {"amount": "12.90"}} for size in ("S", "M")],
     }
-    for fields in ("colour", "variants.colour", "id.x", ""):
+    answer = await client.get(f"{URL}/{product['id']}?fields=variants.options.Size,variants.prices.USD.amount")
+    assert (await answer.json())["variants"][0] == {"options": {"Size": "S"}, "prices": {"USD": {"amount": "12.90"}}}
+    for fields in ("colour", "variants.colour", "id.x", "variants.options.", "variants.prices.USD.x", ""):
         answer = await client.get(f"{URL}/{product['id']}", params={"fields": fields})
         await problem(answer, 422, "invalid_parameter")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "//evil.example/x",
+        "/\\evil.example/x",
+        "https://",
+        "https://a/b c",
+        "/x\ny",
+        "data:,x",
+        "x.svg",
+    ],
+)
+async def test_an_address_of_a_picture_that_leads_astray_is_refused(client: Client, url: str) -> None:
+    answer = await client.post(URL, json={"title": "T", "media": [{"url": url}]}, headers=STAFF)
+    document = await problem(answer, 422, "invalid")
+    assert document["errors"][0]["pointer"] == "/media/0/url"
+
+
+async def test_a_description_that_is_too_long_is_refused_before_it_is_read(client: Client) -> None:
+    answer = await client.post(URL, json={"title": "T", "description": "<ul><li>" * 100_000}, headers=STAFF)
+    document = await problem(answer, 422, "invalid")
+    assert document["errors"][0]["pointer"] == "/description"
 
 
 async def test_a_list_passes_its_filters_to_the_view(client: Client, world: World) -> None:
@@ -209,10 +264,17 @@ async def test_a_list_passes_its_filters_to_the_view(client: Client, world: Worl
         ("price_min=NaN", 422, "invalid_parameter"),
         ("price_min=-1", 422, "invalid_parameter"),
         ("price_min=1e99999", 422, "invalid_parameter"),
+        ("price_min=1e2", 422, "invalid_parameter"),
+        ("price_min=1_000", 422, "invalid_parameter"),
+        ("price_max=1.00000", 422, "invalid_parameter"),
         ("in_stock=maybe", 422, "invalid_parameter"),
         ("in_stock=null", 422, "invalid_parameter"),
         ("price_min=null", 422, "invalid_parameter"),
         ("option.Size=%00", 422, "invalid_parameter"),
+        ("option.Size=M&option.Size=L", 422, "invalid_parameter"),
+        ("option.=M", 422, "invalid_parameter"),
+        ("q=%FF", 422, "invalid_parameter"),
+        ("q=%ED%A0%80", 422, "invalid_parameter"),
         ("sort=random", 422, "invalid_parameter"),
         ("q=%00", 422, "invalid_parameter"),
         ("q=", 422, "invalid_parameter"),

@@ -16,6 +16,7 @@ from ultramarket.ports.journal import (
     CommitRefused,
     EventRow,
     Fenced,
+    JournalFull,
     JournalLost,
     Lane,
     Loaded,
@@ -28,6 +29,8 @@ from ultramarket.ports.journal import (
 _SQL = files("ultramarket.adapters") / "sql"
 COMMIT = (_SQL / "commit.sql").read_text()
 LOAD = (_SQL / "load.sql").read_text()
+ANSWER_SECONDS = 20.0
+"""After this time without an answer the server has gone silently: it ends statements itself well before."""
 DUE_PARTS = 64
 """How many due parts one wake-up takes; load.sql reads one more to know when the next is due."""
 
@@ -45,7 +48,8 @@ _SETTINGS = {
 }
 _BY_CLASS: dict[str, type[Exception]] = {
     **dict.fromkeys(("21", "22", "23", "54"), CommitRefused),
-    **dict.fromkeys(("08", "53", "57", "25"), JournalLost),
+    **dict.fromkeys(("08", "57", "25"), JournalLost),
+    "53": JournalFull,
 }
 _BUSY = frozenset({"40001", "40P01", "55P03"})
 
@@ -63,6 +67,9 @@ def classify(error: asyncpg.PostgresError) -> Exception:
     kind = CommitBusy if state in _BUSY else _BY_CLASS.get(state[:2])
     if state == "23505":
         kind = ClaimTaken
+    if state == "23514":
+        # The only check there is: a month or day without its table. Nothing is wrong with what was to be written.
+        kind = JournalFull
     return error if kind is None else kind(f"{state} {error}")
 
 
@@ -80,7 +87,9 @@ class PostgresJournal:
         """Connect (again) and prepare the statements; gives the store's time."""
         await self.close()
         try:
-            self._connection = await asyncpg.connect(self._dsn, server_settings=_SETTINGS, timeout=10)
+            self._connection = await asyncpg.connect(
+                self._dsn, server_settings=_SETTINGS, timeout=10, command_timeout=ANSWER_SECONDS
+            )
             self._commit = await self._connection.prepare(COMMIT)
             self._load = await self._connection.prepare(LOAD)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -9,6 +9,7 @@ import asyncpg
 import structlog
 
 from ultramarket.errors import UltraMarketError
+from ultramarket.runtime.clock import wait_within
 
 log = structlog.get_logger()
 
@@ -16,6 +17,12 @@ KEY = 0x756D6F776E6572  # "umowner"
 RETRY_SECONDS = 1.0
 GIVE_UP_SECONDS = 30.0
 """After a broken connection the server may hold the old session's lock for a while."""
+
+PING_SECONDS = 5.0
+"""How often the server is asked whether the session, and with it the lock, is still there."""
+ANSWER_SECONDS = 5.0
+_KEEPALIVES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+"""A client that vanished is found, and its lock freed, within 20 s: before the next one gives up."""
 
 _UNKNOWN = "another process"
 
@@ -50,7 +57,7 @@ class OwnerLock:
             OwnedElsewhere: another process has it; the text says which.
         """
         connection = await asyncpg.connect(
-            self._dsn, server_settings={"application_name": self._name, "tcp_keepalives_idle": "5"}, timeout=10
+            self._dsn, server_settings={"application_name": self._name, **_KEEPALIVES}, timeout=10
         )
         try:
             await _lock(connection)
@@ -68,9 +75,22 @@ class OwnerLock:
             UltraMarketError: the lock was lost and could not be taken again.
         """
         while True:
-            await self._lost.wait()
+            if not await wait_within(self._lost, PING_SECONDS) and await self._alive():
+                continue
             log.warning("the connection that holds the owner's lock broke; taking it again")
             await self._again()
+
+    async def _alive(self) -> bool:
+        """Whether the lock's session answers: a network that is cut tells nobody."""
+        connection = self._connection
+        if connection is None:  # let go
+            return True
+        try:
+            await connection.fetchval("select 1", timeout=ANSWER_SECONDS)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            connection.terminate()
+            return False
+        return True
 
     async def _again(self) -> None:
         deadline = asyncio.get_running_loop().time() + GIVE_UP_SECONDS

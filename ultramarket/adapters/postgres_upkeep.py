@@ -3,6 +3,7 @@
 import asyncio
 import re
 from datetime import date, timedelta
+from typing import Any
 
 import structlog
 
@@ -12,16 +13,24 @@ from ultramarket.ports.database import Database
 log = structlog.get_logger()
 
 EVERY_SECONDS = 3600.0
+AGAIN_SECONDS = 60.0
+"""After a round that had to wait."""
+LOCK_TIMEOUT = "200ms"
+"""A change of the tables waits for everybody who reads them, a backup for example, and all commits wait behind it."""
 REPLIES_KEPT = timedelta(days=2)
 """Replies are kept for 24 hours from when they were written: a day's table may go when the next day's has ended too."""
 _DAY = re.compile(r"^reply_(\d{4})_(\d{2})_(\d{2})$")
 
 
-async def upkeep(database: Database, partitions: int) -> None:
+async def upkeep(database: Database, partitions: int) -> bool:
     """One round: make the partitions of the months and days to come, drop the days that are over.
+
+    Returns:
+        False when somebody reads the tables for so long that it has to be tried again; today and tomorrow are there.
 
     Raises:
         UltraMarketError: the log was written with another number of partitions a kind.
+        Unavailable: the database can't be reached, or the tables of tomorrow can't be made.
     """
     rows = await database.fetch(
         "select (select value::int from setting where name = 'partitions') as partitions, "
@@ -29,14 +38,33 @@ async def upkeep(database: Database, partitions: int) -> None:
     )
     check_partitions(rows[0]["partitions"], partitions)
     today: date = rows[0]["today"]
-    await database.execute("select make_log_partitions($1)", today)
-    tables = await database.fetch(
-        "select c.relname::text as name from pg_inherits i join pg_class c on c.oid = i.inhrelid "
-        "where i.inhparent = 'reply'::regclass"
-    )
-    for name in expired([table["name"] for table in tables], today):
-        await database.execute(f'drop table "{name}"')
-        log.info("replies dropped", table=name)
+    try:
+        await _change(database, "select make_log_partitions($1)", today)
+        tables = await database.fetch(
+            "select c.relname::text as name from pg_inherits i join pg_class c on c.oid = i.inhrelid "
+            "where i.inhparent = 'reply'::regclass"
+        )
+        for name in expired([table["name"] for table in tables], today):
+            await _change(database, f'drop table "{name}"')
+            log.info("replies dropped", table=name)
+    except Unavailable as error:
+        tomorrow = today + timedelta(days=1)
+        names = [f"event_{tomorrow:%Y_%m}", f"reply_{today:%Y_%m_%d}", f"reply_{tomorrow:%Y_%m_%d}"]
+        row = await database.fetchrow(
+            "select bool_and(to_regclass(n) is not null) as there from unnest($1::text[]) n", names
+        )
+        if row is None or not row["there"]:
+            raise
+        log.warning("upkeep has to wait", error=str(error))
+        return False
+    return True
+
+
+async def _change(database: Database, sql: str, *args: Any) -> None:
+    """Change tables, or leave it when they are not free at once."""
+    async with database.transaction() as connection:
+        await connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+        await connection.execute(sql, *args)
 
 
 def check_partitions(stored: int | None, ours: int) -> None:
@@ -63,10 +91,12 @@ def expired(tables: list[str], today: date) -> list[str]:
 
 
 async def keep_up(database: Database, partitions: int) -> None:
-    """A round every hour, until cancelled."""
+    """A round every hour, until cancelled; sooner after one that could not be finished."""
+    pause = EVERY_SECONDS
     while True:
-        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.sleep(pause)
         try:
-            await upkeep(database, partitions)
+            pause = EVERY_SECONDS if await upkeep(database, partitions) else AGAIN_SECONDS
         except Unavailable as error:
+            pause = AGAIN_SECONDS
             log.warning("upkeep has to wait", error=str(error))

@@ -17,6 +17,7 @@ from aiohttp import web
 from ultramarket.bootstrap import Platform, platform
 from ultramarket.cli.listening import refusal, url_of
 from ultramarket.settings import Settings
+from web.connections import Runner
 
 log = structlog.get_logger()
 
@@ -186,8 +187,7 @@ async def _listening(app: web.Application, sockets: Sequence[socket.socket], sec
     """Accept connections; in the end take no more, and let the requests that run finish within the seconds."""
     doors = Doors()
     doors.install(app)
-    # The application writes its own access log, without what a query may tell about a person.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_SECONDS)
+    runner = Runner(app, shutdown_timeout=_LAST_SECONDS)
     await runner.setup()
     try:
         for bound in sockets:

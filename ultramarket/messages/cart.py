@@ -88,12 +88,14 @@ class MergeCart(Message, frozen=True):
 
     Attributes:
         available: how many pieces of each SKU there are; a SKU that is not named is not capped.
+        source_version: version of the source that `lines` are of; a source that has moved on since keeps its lines.
     """
 
     source: str
     lines: tuple[CartLine, ...]
     available: dict[str, int] = {}
     expect: int | None = None
+    source_version: int | None = None
 
 
 class Requote(Message, frozen=True):
@@ -133,9 +135,10 @@ class KeepFrozen(Message, frozen=True):
 
 
 class EmptyMerged(Message, frozen=True):
-    """Message of the cart that took the lines over."""
+    """Message of the cart that took the lines over, as they were at this version."""
 
     target: str
+    version: int | None = None
 
 
 # Events
@@ -186,6 +189,7 @@ class CartMergedFrom(Message, frozen=True):
 
     at: datetime
     source: str
+    source_version: int | None = None
 
 
 class CartFroze(Message, frozen=True):

@@ -33,6 +33,10 @@ class JournalLost(JournalError):
     """The connection broke; whether the commit took effect is not known."""
 
 
+class JournalFull(JournalLost):
+    """The store has no room or no resources left: nothing was written, and another connection or process won't help."""
+
+
 class Timer(Enum):
     """What a turn does to the entity's timer besides setting it."""
 

@@ -152,7 +152,7 @@ class Worker(Generic[Command]):
     Class attributes:
         kind: the noun, e.g. `gateway`.
         commands: union of the messages it takes.
-        concurrency: how many calls may run at once in a partition; calls of one id run one after the other.
+        concurrency: how many calls may run at once for each committer; calls of one id run one after the other.
     """
 
     kind: ClassVar[str]

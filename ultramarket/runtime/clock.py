@@ -7,22 +7,34 @@ from datetime import datetime, timedelta, timezone
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 - for arithmetic
 
 
+STEP_BACK = timedelta(seconds=10)
+"""A correction back by less than this is waited out, so that time stands still rather than runs back."""
+
+
 class Clock:
-    """Time as the database has it; it never runs backwards within a process."""
+    """Time as the database has it, corrected at every commit.
+
+    It runs back only where the store's own clock was set back by `STEP_BACK` or more: a time that was wrong once must
+    not last as long as the process.
+    """
 
     def __init__(self) -> None:
         self._base = _EPOCH
         self._at = time.monotonic()
+        self._latest = _EPOCH
 
     def set(self, now: datetime) -> None:
         """The store said its time just now."""
-        if now >= self.now():
-            self._base = now
-            self._at = time.monotonic()
+        self._base = now
+        self._at = time.monotonic()
 
     def now(self) -> datetime:
         """The present time, in UTC."""
-        return self._base + timedelta(seconds=time.monotonic() - self._at)
+        now = self._base + timedelta(seconds=time.monotonic() - self._at)
+        if now < self._latest < now + STEP_BACK:
+            return self._latest
+        self._latest = now
+        return now
 
     def seconds(self) -> float:
         """Seconds of the monotonic clock, for durations."""

@@ -22,7 +22,6 @@ from ultramarket.ports.journal import (
     Journal,
     Lane,
     Loaded,
-    OutboxRow,
 )
 from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.actor import Actor, Send
@@ -31,8 +30,8 @@ from ultramarket.runtime.codec import KindCodec
 from ultramarket.runtime.failpoints import failpoint
 from ultramarket.runtime.loading import Loader, Unit
 from ultramarket.runtime.memory import Entity, Memory
+from ultramarket.runtime.other_turns import unreadable_turn, worker_turn
 from ultramarket.runtime.partition import Partition
-from ultramarket.runtime.rebuild import NewerShape, newer_version
 from ultramarket.runtime.turn import Failure, Judge, Turn, outgoing
 
 log = structlog.get_logger()
@@ -196,13 +195,13 @@ class Committer:
         turns = []
         for unit in units:
             if unit.done is not None:
-                turns.append(_worker_turn(unit, unit.done))
+                turns.append(worker_turn(unit, unit.done, loaded or Loaded()))
                 continue
             entity = entities[unit.partition.kind, unit.id]
             if isinstance(entity, Entity):
                 turns.append(self._judge(unit, loaded or Loaded(), entity))
             else:
-                turns.append(_unreadable_turn(unit, entity))
+                turns.append(unreadable_turn(unit, entity))
         return turns
 
     def _judge(self, unit: Unit, loaded: Loaded, entity: Entity) -> Turn:
@@ -349,10 +348,13 @@ class Committer:
             self.hooks.set_timer(rows.kind, rows.id, rows.timer)
 
     def _check_wake(self, turn: Turn, delivery: Delivery) -> None:
-        """A wake-up that left its time in the past is tried again later, so that it can't spin."""
+        """A wake-up that left its time in the past is tried again: at once while due parts go, else later."""
         wake_at = turn.entity.wake_at
         if turn.rows.timer is KEEP and wake_at is not None and wake_at <= self.clock.now():
-            self.hooks.retry_wake(delivery)
+            if turn.more_due and None in turn.parts.values():
+                self.hooks.set_timer(turn.rows.kind, turn.rows.id, wake_at)
+            else:
+                self.hooks.retry_wake(delivery)
 
     def _measure(self, turns: list[Turn], seconds: float) -> None:
         measures = self.measures
@@ -367,32 +369,3 @@ def _lane(partition: Partition) -> Lane:
     if partition.lane is None:
         raise Unavailable("not_ready", "The partition is not ours yet.")
     return partition.lane
-
-
-def _worker_turn(unit: Unit, answers: Sequence[tuple[OutboxRow, Delivery]]) -> Turn:
-    """A worker's call is done: its message goes, its answers come."""
-    turn = Turn.nothing(unit.partition.kind, unit.partition.no, unit.id)
-    turn.taken.extend(unit.deliveries)
-    turn.rows.taken.extend(delivery.message or "" for delivery in unit.deliveries)
-    for row, onward in answers:
-        turn.rows.outbox.append(row)
-        turn.sends.append(onward)
-    return turn
-
-
-def _unreadable_turn(unit: Unit, error: Exception) -> Turn:
-    """The entity can't be read: one of a newer shape waits for a program that knows it, else everything fails."""
-    turn = Turn.nothing(unit.partition.kind, unit.partition.no, unit.id)
-    if isinstance(error, NewerShape):
-        turn.taken = [delivery for delivery in unit.deliveries if delivery.message is None]
-        turn.postponed = [delivery for delivery in unit.deliveries if delivery.message is not None]
-        turn.answers = [(delivery, newer_version(), 0) for delivery in turn.taken]
-        return turn
-    stalled: set[str] = set()
-    for delivery in unit.deliveries:
-        if delivery.message is not None and delivery.source in stalled:
-            turn.deferred.append(delivery)
-        else:
-            turn.failures.append(Failure(delivery, error))
-            stalled.add(delivery.source)
-    return turn

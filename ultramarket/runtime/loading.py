@@ -58,6 +58,9 @@ class Loader:
                 if entity is not None:
                     entities[unit.partition.kind, unit.id] = entity
                 self._want(unit, entity, wanted)
+            else:
+                # A sweep may have read it just before its first call was committed.
+                wanted.messages.extend(d.message for d in unit.deliveries if d.message and not d.verified)
         if not wanted:
             return None, entities
         loaded = await self.journal.load(wanted)

@@ -9,7 +9,7 @@ import structlog
 
 from ultramarket.errors import Unavailable
 from ultramarket.messages.common import Wake
-from ultramarket.ports.journal import CommitBusy, Fenced, JournalLost
+from ultramarket.ports.journal import CommitBusy, Fenced, JournalFull, JournalLost
 from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.committer import Committer
 from ultramarket.runtime.failpoints import failpoint
@@ -20,6 +20,8 @@ log = structlog.get_logger()
 RESTARTS, RESTART_WINDOW = 3, 5.0
 REOPENINGS, REOPEN_WINDOW = 3, 60.0
 COMMAND_TRIES = 3
+STEADY_SECONDS = 10.0
+"""After partitions were held for so long, or with a commit, the next restart begins with the shortest delay."""
 
 
 class GivingUp(Exception):
@@ -78,6 +80,8 @@ class Owner:
         self._reopenings = Window(REOPENINGS, REOPEN_WINDOW)
         self._backoff = Backoff()
         self._open = False
+        self._since = 0.0
+        self._commits = 0
         self.first = asyncio.Event()
 
     async def run(self) -> None:
@@ -89,7 +93,7 @@ class Owner:
         while True:
             try:
                 await self._take()
-                self._backoff.reset()
+                self._since = self._committer.clock.seconds()
                 await self._committer.run()
             except Exception as error:  # noqa: BLE001 - supervision: whatever it is, the partitions are taken anew
                 await self._restart(error)
@@ -116,6 +120,10 @@ class Owner:
     async def _restart(self, error: Exception) -> None:
         now = self._committer.clock.seconds()
         was_owner = any(partition.lane is not None for partition in self._partitions)
+        # That the partitions could be taken says little: with a full disk it may be all that still works.
+        commits, self._commits = self._commits, self._committer.measures.commits
+        if self._commits > commits or (was_owner and now - self._since > STEADY_SECONDS):
+            self._backoff.reset()
         for partition in self._partitions:
             partition.lane = None
         self._committer.memory.clear()
@@ -127,7 +135,8 @@ class Owner:
             log.error("committer failed; taking the partitions anew", owner=self._name, exc_info=error)
             if self._restarts.over(now):
                 self._open = False
-        if not self._open and was_owner and self._reopenings.over(now):
+        helps = was_owner and not isinstance(error, JournalFull)
+        if not self._open and helps and self._reopenings.over(now):
             raise GivingUp(
                 f"{self._name}: {REOPENINGS} reconnections within {REOPEN_WINDOW:.0f} s did not help"
             ) from error
@@ -137,7 +146,7 @@ class Owner:
 
     def _requeue(self, open_: Sequence[tuple[Partition, Delivery]], error: Exception) -> None:
         """What was in flight: commands whose outcome is known, or can be looked up, are judged again."""
-        nothing_written = isinstance(error, Fenced | CommitBusy)
+        nothing_written = isinstance(error, Fenced | CommitBusy | JournalFull)
         for partition, delivery in reversed(open_):
             if delivery.message is not None:
                 partition.shelve(delivery)

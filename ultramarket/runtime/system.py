@@ -301,7 +301,7 @@ class Runtime:
             set_timer=self._timers.set,
             changed=self._changed,
             failed=self._poison.failed,
-            retry_wake=self._retry_wake,
+            retry_wake=self._timers.retry,
         )
         memory = Memory(self._options.memory_bytes // self._options.committers)
         return Committer(journal, self._actors, self._codecs, self.clock, memory, hooks, self._options.limits)
@@ -370,17 +370,11 @@ class Runtime:
                 # The commit holds and its answers are out: who listens can't undo that.
                 log.exception("a listener failed after a commit")
 
-    def _wake(self, kind: str, id: str, attempts: int = 0) -> None:
+    def _wake(self, kind: str, id: str, attempts: int) -> None:
         partition = self._partitions[kind, partition_of(kind, id)]
         if partition.lane is not None:
             name = f"wake:{kind}:{id}"
             partition.push(Delivery(kind, partition.no, id, Wake(), "system", name, name, attempts=attempts))
-
-    def _retry_wake(self, delivery: Delivery) -> None:
-        log.warning("a wake-up did not move the entity on", kind=delivery.kind, id=delivery.id)
-        delay = min(60.0, 0.5 * 2.0 ** min(delivery.attempts, 10))
-        loop = asyncio.get_running_loop()
-        loop.call_later(delay, self._wake, delivery.kind, delivery.id, delivery.attempts + 1)
 
     def _resident(self, kind: str, id: str) -> Entity | None:
         """The entity from the owner's memory, when we own its partition."""

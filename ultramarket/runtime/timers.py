@@ -5,21 +5,32 @@ import heapq
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import structlog
+
 from ultramarket.ports.journal import Journal
+from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.clock import Clock, wait_within
 from ultramarket.runtime.failpoints import failpoint
+
+log = structlog.get_logger()
 
 HORIZON = 60.0
 """Seconds ahead that timers are kept in memory; they are read anew after half of it."""
 
 
 class Timers:
-    """The timers of our partitions that are due soon; those in the far future stay in the database."""
+    """The timers of our partitions that are due soon; those in the far future stay in the database.
 
-    def __init__(self, clock: Clock, wake: Callable[[str, str], None]) -> None:
+    Args:
+        clock: the store's time.
+        wake: wakes an entity (kind, id), told how often that moved nothing on.
+    """
+
+    def __init__(self, clock: Clock, wake: Callable[[str, str, int], None]) -> None:
         self._clock = clock
         self._wake = wake
         self._heap: list[tuple[datetime, str, str]] = []
+        self._retrying: set[tuple[str, str]] = set()
         self._until: datetime | None = None
         self._changed = asyncio.Event()
         self._stale = asyncio.Event()
@@ -31,6 +42,20 @@ class Timers:
             heapq.heappush(self._heap, (due_at, kind, id))
             if first:
                 self._changed.set()
+
+    def retry(self, delivery: Delivery) -> None:
+        """A wake-up left its time in the past: another one comes later, one at a time for an entity."""
+        entity = (delivery.kind, delivery.id)
+        if entity in self._retrying:  # reading the timers anew woke it meanwhile
+            return
+        log.warning("a wake-up did not move the entity on", kind=delivery.kind, id=delivery.id)
+        self._retrying.add(entity)
+        delay = min(60.0, 0.5 * 2.0 ** min(delivery.attempts, 10))
+        asyncio.get_running_loop().call_later(delay, self._again, delivery.kind, delivery.id, delivery.attempts + 1)
+
+    def _again(self, kind: str, id: str, attempts: int) -> None:
+        self._retrying.discard((kind, id))
+        self._wake(kind, id, attempts)
 
     async def load(self, journal: Journal, lanes: list[tuple[str, int]]) -> None:
         """Read what is due within the horizon."""
@@ -60,7 +85,7 @@ class Timers:
             while self._heap and self._heap[0][0] <= now:
                 _, kind, id_ = heapq.heappop(self._heap)
                 failpoint("timer.before")
-                self._wake(kind, id_)
+                self._wake(kind, id_, 0)
             pause = (self._heap[0][0] - now).total_seconds() if self._heap else HORIZON
             self._changed.clear()
             await wait_within(self._changed, max(pause, 0.001))

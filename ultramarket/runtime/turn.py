@@ -54,6 +54,7 @@ class Turn:
         deferred: messages whose source had a failure before them: they must not overtake it.
         postponed: messages that only a newer version of the program can take: they stay in the outbox.
         repeats: keys that were used before: what was kept under them stays.
+        more_due: a wake-up got as many due parts as fit, and others are due as well.
         claimed: every claim that a command of the turn made, kept or given back: all must be free or ours.
     """
 
@@ -68,6 +69,7 @@ class Turn:
     postponed: list[Delivery] = field(default_factory=list)
     repeats: set[str] = field(default_factory=set)
     claimed: set[tuple[str, str]] = field(default_factory=set)
+    more_due: bool = False
 
     @classmethod
     def nothing(cls, kind: str, no: int, id: str) -> Self:
@@ -209,6 +211,7 @@ class Judge:
         next_due = None
         if isinstance(delivery.command, Wake):
             known, next_due = self._due(delivery, loaded)
+            self._turn.more_due = next_due is not None and next_due <= self._now
         elif isinstance(delivery.command, Keep | Unreadable):
             known = {}
         else:

@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
@@ -84,7 +84,7 @@ def read_cursor(cursor: str, order: str, key: type[Key]) -> tuple[Any, str]:
     """
     try:
         found_order, value, id = _decoded(cursor, key)
-    except (ValueError, msgspec.MsgspecError) as error:
+    except (ValueError, OverflowError, msgspec.MsgspecError) as error:
         raise ValueError("The cursor is broken: take it as `next` gave it, or begin without one.") from error
     if found_order != order:
         raise ValueError("The cursor belongs to a list in another order: begin without one.")
@@ -103,6 +103,8 @@ def _decoded(cursor: str, key: type[Key]) -> tuple[str, Key, str]:
         checked_amount(typed, "cursor")
     elif typed.tzinfo is None:
         raise ValueError("no time zone")
+    else:
+        typed = typed.astimezone(UTC)  # what has no such time in UTC, the database has not either
     return order, typed, storable(id, "cursor")
 
 

@@ -148,7 +148,7 @@ async def change(request: web.Request) -> web.Response:
     response=presenters.Cart,
     writes="cart",
     conditional=True,
-    errors=("cart_frozen", "sku_not_found", "price_missing"),
+    errors=("cart_frozen", "sku_not_found", "price_missing", "quantity_limit", "too_many_lines"),
 )
 async def add_line(request: web.Request) -> web.Response:
     """Add pieces of a SKU, or more of the line that has it."""
@@ -162,7 +162,11 @@ async def add_line(request: web.Request) -> web.Response:
 
 
 @operation(
-    body=LINE_PATCH, response=presenters.Cart, writes="cart", conditional=True, errors=("cart_frozen", "line_not_found")
+    body=LINE_PATCH,
+    response=presenters.Cart,
+    writes="cart",
+    conditional=True,
+    errors=("cart_frozen", "line_not_found", "quantity_limit"),
 )
 async def set_line(request: web.Request) -> web.Response:
     """Set the quantity of a line; 0 removes it."""
@@ -193,7 +197,13 @@ async def merge(request: web.Request) -> web.Response:
     if source.status == "frozen":
         refuse("cart_frozen", pointer="/from", order=f"/api/v1/orders/{source.order}")
     lines, available, dropped = await _takeable(request, source, target)
-    command = MergeCart(source=source_id, lines=lines, available=available, expect=expected_version(request))
+    command = MergeCart(
+        source=source_id,
+        lines=lines,
+        available=available,
+        expect=expected_version(request),
+        source_version=source.version,
+    )
     answer = await ask(request, "cart", id, command)
     changes = msgspec.convert(answer.value, CartMerged, from_attributes=True).changes
     shown = await _read(request, id)

@@ -13,7 +13,7 @@ from ultramarket.domain.money import EXPONENTS
 from ultramarket.messages.product_import import ShownImport, StartImport
 from web import presenters
 from web.answers import entity, not_modified
-from web.bodies import BODY_HASH
+from web.bodies import BODY_HASH, READING, check_coding
 from web.idempotency import WRITE
 from web.operation import ask, operation
 from web.preferences import unchanged
@@ -43,7 +43,7 @@ QUERY = Query(ImportQuery)
     writes="import",
     staff=True,
     uploads=True,
-    errors=("body_too_large", "unsupported_media_type", "currency_unknown"),
+    errors=("malformed_body", "request_timeout", "body_too_large", "unsupported_media_type", "currency_unknown"),
 )
 async def create(request: web.Request) -> web.Response:
     """Import a product file.
@@ -58,6 +58,8 @@ async def create(request: web.Request) -> web.Response:
         refuse("currency_unknown")
     if request.content_type != "text/csv" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
         refuse("unsupported_media_type", "Send the file as text/csv in UTF-8.")
+    # A gzip stream that was cut short ends like a whole one: part of the file would be imported as all of it.
+    check_coding(request)
     if (request.content_length or 0) > MAX_UPLOAD:
         refuse("body_too_large", f"The file may have {MAX_UPLOAD} bytes at most.")
     id = write.derived_id(shop.secret, "import") or secrets.token_hex(20)
@@ -90,15 +92,19 @@ class _Upload:
         self.size = 0
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        self._request[READING] = True
         try:
             async for chunk in self._request.content.iter_chunked(CHUNK):
+                self._request[READING] = False
                 self.size += len(chunk)
                 if self.size > MAX_UPLOAD:
                     refuse("body_too_large", f"The file may have {MAX_UPLOAD} bytes at most.")
                 self._hash.update(chunk)
                 yield chunk
-        except (web.RequestPayloadError, BadHttpMessage):
+                self._request[READING] = True
+        except (web.RequestPayloadError, BadHttpMessage, ConnectionError):  # the last: the client has gone
             refuse("malformed_body")
+        self._request[READING] = False
         if self.size == 0:
             refuse("invalid", "The file is empty.", pointer="")
 

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import uuid
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -29,6 +29,9 @@ ORDERS = uuid.UUID("6f6e5a1e-6c2c-5d0f-9a53-2f1d0f6b7c11")
 """Namespace of order ids: an order's id follows from its cart's id and version, so that a double click is one order."""
 
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.:-]+$")]
+
+
+Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,8 +62,8 @@ class OrdersQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     payment_status: PaymentStatus | None = None
     email: Annotated[str, msgspec.Meta(min_length=1, max_length=254)] | None = None
     number: Annotated[str, msgspec.Meta(min_length=1, max_length=40)] | None = None
-    since: Annotated[datetime, msgspec.Meta(tz=True, description="Placed then or later.")] | None = None
-    until: Annotated[datetime, msgspec.Meta(tz=True, description="Placed before then.")] | None = None
+    since: Annotated[Moment, msgspec.Meta(description="Placed then or later.")] | None = None
+    until: Annotated[Moment, msgspec.Meta(description="Placed before then.")] | None = None
     limit: Limit = 24
     cursor: Cursor | None = None
     fields: Fields | None = None
@@ -124,8 +127,8 @@ async def index(request: web.Request) -> web.Response:
         payment_status=query.payment_status,
         email=query.email,
         number=query.number,
-        since=query.since,
-        until=query.until,
+        since=_moment(query.since, "since"),
+        until=_moment(query.until, "until"),
     )
     try:
         found = await request.app[SHOP].orders.find(filters, query.limit, query.cursor)
@@ -134,7 +137,13 @@ async def index(request: web.Request) -> web.Response:
     return page((select(_present(request, order), tree) for order in found.items), found.next)
 
 
-@operation(body=CANCELLATION, response=presenters.Order, writes="order", conditional=True)
+@operation(
+    body=CANCELLATION,
+    response=presenters.Order,
+    writes="order",
+    conditional=True,
+    errors=("order_not_cancellable",),
+)
 async def cancel(request: web.Request) -> web.Response:
     """Cancel an order.
 
@@ -145,6 +154,21 @@ async def cancel(request: web.Request) -> web.Response:
     answer = await ask(request, "order", id, CancelOrder(reason=reason, expect=expected_version(request)))
     shown = await _read(request, id)
     return entity(_present(request, shown), shown.version, token=answer.token)
+
+
+def _moment(given: str | None, name: str) -> datetime | None:
+    """A time that a query names, in UTC.
+
+    Raises:
+        Refused: 422 `invalid_parameter`.
+    """
+    if given is None:
+        return None
+    try:
+        moment: datetime = msgspec.convert(given, Annotated[datetime, msgspec.Meta(tz=True)])
+        return moment.astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError):  # the latter: in UTC it lies outside of the years 1 to 9999
+        refuse("invalid_parameter", f"The parameter `{name}` is no time: write one such as 2026-03-01T00:00:00Z.")
 
 
 async def _place(request: web.Request, new: NewOrder) -> web.Response:

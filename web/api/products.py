@@ -1,5 +1,7 @@
 """Products: the catalogue as anybody sees it, and as staff keep it."""
 
+import asyncio
+import re
 import secrets
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -8,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from ultramarket.domain.handles import handle, shortened
+from ultramarket.errors import Unavailable
 from ultramarket.messages.product import ArchiveProduct, ShownProduct, Status
 from ultramarket.views.products import ProductFilters
 from web import presenters
@@ -24,15 +27,16 @@ from web.queries import Cursor, Fields, Limit, Query
 from web.services import SHOP
 
 PATCH_TYPES = ("application/merge-patch+json", "application/json")
-TRIES = 5
-"""How often a patch is made again when somebody else changed the product meanwhile."""
+TRIES = 32
+"""How often a patch is made when somebody else changes the product meanwhile."""
+
+MAX_HANDLE = 100
+"""Characters of a handle that is made of a title."""
 
 PRICE = r"^[0-9]{1,12}(\.[0-9]{1,4})?$"
 
 Words = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-Price = Annotated[
-    Decimal, msgspec.Meta(description="In `currency`, e.g. `12.90`.", extra_json_schema={"pattern": PRICE})
-]
+Price = Annotated[str, msgspec.Meta(description="In `currency`, e.g. `12.90`.", extra_json_schema={"pattern": PRICE})]
 
 
 class ProductsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,8 +132,17 @@ async def create(request: web.Request) -> web.Response:
     new = await NEW_PRODUCT.read(request)
     language = shop.channel.language
     id = write.derived_id(shop.secret, "product") or secrets.token_hex(16)
-    command = create_command(new, new.handle or await _free_handle(request, new, language, id), language)
-    answer = await ask(request, "product", id, command)
+    made = new.handle or await _free_handle(request, new, language, id)
+    # In a thread: deeply nested HTML takes seconds to read, and nobody else is to wait for it.
+    command = await asyncio.to_thread(create_command, new, made, language)
+    try:
+        answer = await ask(request, "product", id, command)
+    except Refused as refused:
+        if new.handle or refused.rejection.code != "taken":
+            raise
+        # Somebody else took the handle meanwhile: one that nobody else makes is left, or it was a SKU.
+        command = msgspec.structs.replace(command, handle=shortened(made, id, MAX_HANDLE))
+        answer = await ask(request, "product", id, command, attempt=1)
     return await _product(request, id, status=201, token=answer.token, location=f"/api/v1/products/{id}")
 
 
@@ -148,15 +161,15 @@ async def change(request: web.Request) -> web.Response:
         old = await _find(request)
         # Texts are merged with what they are now: nobody may change them in between.
         wanted = old.version if expect is None and merges(patch) else expect
-        command = change_command(patch, old, language, wanted)
+        command = await asyncio.to_thread(change_command, patch, old, language, wanted)
         try:
             answer = await ask(request, "product", old.id, command, attempt=attempt)
         except Refused as refused:
-            if refused.rejection.code != "version_mismatch" or expect is not None or attempt == TRIES - 1:
+            if refused.rejection.code != "version_mismatch" or expect is not None:
                 raise
         else:
             return await _product(request, old.id, token=answer.token)
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    raise Unavailable("unavailable", "Too many change this product at the same time: try again.")
 
 
 @operation(response=presenters.Product, writes="product", staff=True, conditional=True)
@@ -173,10 +186,12 @@ def listed(shown: ShownProduct, wanted: tuple[str, ...], fallback: str, *, in_st
     return ListedProduct(**msgspec.structs.asdict(product), in_stock=in_stock)
 
 
-def _price(price: Decimal | None, name: str) -> Decimal | None:
-    if price is not None and not (price.is_finite() and 0 <= price <= 10**12):
+def _price(price: str | None, name: str) -> Decimal | None:
+    if price is None:
+        return None
+    if not re.fullmatch(PRICE, price):
         refuse("invalid_parameter", f"The parameter `{name}` is not a price: write one such as 12.90.")
-    return price
+    return Decimal(price)
 
 
 async def _find(request: web.Request) -> ShownProduct:
@@ -202,7 +217,7 @@ async def _free_handle(request: web.Request, new: NewProduct, language: str, id:
     title = texts.get(language) or next(iter(texts.values()), "")
     made = handle(title)
     owner = await request.app[SHOP].actors.owner("handle", made)
-    return made if owner in (None, id) else shortened(made, id, 100)
+    return made if owner in (None, id) else shortened(made, id, MAX_HANDLE)
 
 
 def _present(request: web.Request, shown: ShownProduct) -> presenters.Product:
