@@ -100,7 +100,7 @@ class Cart(Actor[CartState, Command, Event]):
     def __init__(self, rules: ShopRules) -> None:
         self._rules = rules
 
-    def decide(self, state: CartState | None, command: Command, ctx: Context) -> Decision | Rejection:  # noqa: PLR0911 - one return a message
+    def decide(self, state: CartState | None, command: Command, ctx: Context) -> Decision | Rejection:
         """Judge a command; see the messages for what each means."""
         match command:
             case CreateCart():
@@ -201,7 +201,7 @@ class Cart(Actor[CartState, Command, Event]):
         event = CartCreated(at=ctx.now, currency=command.currency, channel=command.channel, subject=f"cart:{ctx.id}")
         return Decision(events=(event,), reply=CartKept(id=ctx.id, version=ctx.version + 1))
 
-    def _write(self, state: CartState | None, command: ClientCommand, ctx: Context) -> Decision | Rejection:  # noqa: PLR0911 - one return a message
+    def _write(self, state: CartState | None, command: ClientCommand, ctx: Context) -> Decision | Rejection:
         """A client's change: for an open cart of the expected version."""
         if state is None:
             return not_found("cart")
@@ -244,7 +244,7 @@ class Cart(Actor[CartState, Command, Event]):
             return Decision(answers=(Send("order", command.order, CartRefused(cart=ctx.id, reason=reason)),))
         return Decision(events=(CartFroze(at=ctx.now, order=command.order, deadline=command.deadline),))
 
-    def _obstacle(self, state: CartState | None, command: FreezeCart, ctx: Context) -> Reason | None:  # noqa: PLR0911 - one return an obstacle
+    def _obstacle(self, state: CartState | None, command: FreezeCart, ctx: Context) -> Reason | None:
         """Why no order can be made of the cart now; None where one can."""
         if state is None:
             return Reason("not_found", "There is no such cart.")
@@ -327,7 +327,7 @@ def _content(state: CartState, cart: str) -> CartFrozen:
     )
 
 
-def _evolve(state: CartState, event: Change) -> CartState:  # noqa: PLR0911 - one return a message
+def _evolve(state: CartState, event: Change) -> CartState:
     match event:
         case LineAdded():
             return msgspec.structs.replace(state, lines=(*state.lines, event.line))

@@ -46,7 +46,7 @@ def add(
     return _kept(_put(line, command.quote, before + command.quantity, ctx), ctx)
 
 
-def set_quantity(  # noqa: PLR0911 - each refusal returns where it is found
+def set_quantity(
     lines: Sequence[CartLine], currency: str, command: SetLine, limits: Limits, ctx: Context
 ) -> Decision | Rejection:
     """Set the quantity of a line; 0 removes it."""

@@ -29,7 +29,7 @@ class GatewayWorker(Worker[CallGateway]):
         self._gateways = gateways
         self._timeout = timeout
 
-    async def work(self, id: str, command: CallGateway, message: str) -> Iterable[Send]:  # noqa: ARG002 - the call has a key of its own
+    async def work(self, id: str, command: CallGateway, message: str) -> Iterable[Send]:
         """Make the call; whatever goes wrong on the way is an unknown outcome, which the payment asks for again."""
         gateway = self._gateways.get(command.gateway)
         if gateway is None:

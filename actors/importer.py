@@ -81,7 +81,7 @@ class Importer(Worker[Command]):
         self._clock = clock
         self._sleep = sleep
 
-    async def work(self, id: str, command: Command, message: str) -> Iterable[Send]:  # noqa: ARG002 - every ask is harmless to repeat
+    async def work(self, id: str, command: Command, message: str) -> Iterable[Send]:
         """Bring the upload of this id in, or forget it.
 
         Raises:

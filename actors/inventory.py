@@ -94,7 +94,7 @@ class Inventory(Actor[InventoryState, Command, Event]):
             case _:
                 return ()
 
-    def decide(self, state: InventoryState | None, command: Command, ctx: Context) -> Decision | Rejection:  # noqa: PLR0911 - one return a message
+    def decide(self, state: InventoryState | None, command: Command, ctx: Context) -> Decision | Rejection:
         """Judge a command; see the messages for what each means."""
         match command:
             case AdjustStock():
@@ -116,7 +116,7 @@ class Inventory(Actor[InventoryState, Command, Event]):
             case _:
                 assert_never(command)
 
-    def evolve(self, state: InventoryState | None, event: Event) -> InventoryState:  # noqa: PLR0911 - one return a message
+    def evolve(self, state: InventoryState | None, event: Event) -> InventoryState:
         """Apply an event."""
         state = state or InventoryState()
         match event:
@@ -141,7 +141,7 @@ class Inventory(Actor[InventoryState, Command, Event]):
             case _:
                 assert_never(event)
 
-    def evolve_parts(self, event: Event, parts: Mapping[str, Hold]) -> Mapping[str, Part]:  # noqa: PLR0911 - one return a message
+    def evolve_parts(self, event: Event, parts: Mapping[str, Hold]) -> Mapping[str, Part]:
         """The holds and markers that an event changes."""
         match event:
             case StockAdjusted():
@@ -167,7 +167,7 @@ class Inventory(Actor[InventoryState, Command, Event]):
             case _:
                 assert_never(event)
 
-    def react(self, event: Event, state: InventoryState, ctx: Context) -> Iterable[Send]:  # noqa: ARG002 - the event says it all
+    def react(self, event: Event, state: InventoryState, ctx: Context) -> Iterable[Send]:
         """The answers to the orders whose hold was taken or kept."""
         match event:
             case StockHeld(expires_at=None) | HoldKept():
@@ -181,7 +181,7 @@ class Inventory(Actor[InventoryState, Command, Event]):
         """When the next hold or marker is due."""
         return state.next_due
 
-    def show(self, state: InventoryState, id: str, version: int, unseal: Unseal) -> ShownStock:  # noqa: ARG002 - nothing is sealed
+    def show(self, state: InventoryState, id: str, version: int, unseal: Unseal) -> ShownStock:
         """The public form: all locations together."""
         on_hand, held = _sums(state)
         return ShownStock(sku=id, on_hand=on_hand, held=held, available=max(0, on_hand - held), version=version)

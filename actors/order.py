@@ -124,7 +124,7 @@ class Order(Actor[OrderState, Command, Event]):
         """Apply an event."""
         return evolve(state, event)
 
-    def react(self, event: Event, state: OrderState, ctx: Context) -> Iterable[Send]:  # noqa: C901, PLR0911 - one case an event
+    def react(self, event: Event, state: OrderState, ctx: Context) -> Iterable[Send]:
         """Ask for the next step, or undo what was asked for."""
         order = ctx.id
         match event:
@@ -225,7 +225,7 @@ class Order(Actor[OrderState, Command, Event]):
             return OpenCart(order=ctx.id)
         return KeepFrozen(order=ctx.id, deadline=ctx.now + self._freeze)
 
-    def _go_on(self, state: OrderState, command: FromActors, ctx: Context) -> tuple[Event, ...]:  # noqa: C901, PLR0911, PLR0912 - one case a message
+    def _go_on(self, state: OrderState, command: FromActors, ctx: Context) -> tuple[Event, ...]:
         """What an answer leads to in this step; nothing where it comes too late."""
         now, step = ctx.now, state.step
         match command:

@@ -157,7 +157,7 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return "authorised" if self.authorised and not self.given_back else "none"
 
 
-def evolve(state: OrderState | None, event: Event) -> OrderState:  # noqa: C901, PLR0911, PLR0912 - one case an event
+def evolve(state: OrderState | None, event: Event) -> OrderState:
     """Apply an event.
 
     Raises:

@@ -71,7 +71,7 @@ class Payment(Actor[PaymentState, Command, Event]):
     commands = Command
     events = Event
 
-    def decide(self, state: PaymentState | None, command: Command, ctx: Context) -> Decision | Rejection:  # noqa: PLR0911 - one return a message
+    def decide(self, state: PaymentState | None, command: Command, ctx: Context) -> Decision | Rejection:
         """Judge a command; only a hint for a payment that does not exist is refused."""
         if state is None:
             return _begin(command, ctx)
@@ -113,7 +113,7 @@ class Payment(Actor[PaymentState, Command, Event]):
             return state.updated_at + ACTION_POLL
         return state.retry_at
 
-    def show(self, state: PaymentState, id: str, version: int, unseal: Unseal) -> ShownPayment:  # noqa: ARG002 - nothing personal
+    def show(self, state: PaymentState, id: str, version: int, unseal: Unseal) -> ShownPayment:
         """The public form."""
         currency = state.amount.currency
         return ShownPayment(
@@ -199,7 +199,7 @@ def _answered(state: PaymentState, command: GatewayAnswered, ctx: Context) -> De
     return _settle(state, ctx, *facts)
 
 
-def _facts(state: PaymentState, call: GatewayCall, result: GatewayResult, now: datetime) -> tuple[Event, ...]:  # noqa: PLR0911 - one return an answer
+def _facts(state: PaymentState, call: GatewayCall, result: GatewayResult, now: datetime) -> tuple[Event, ...]:
     """What an answer says for good; nothing where it does not answer the question."""
     if call.operation == "lookup":
         return _found_giving_back(state, result, now) if state.give_back else _found(state, result, now)
@@ -306,7 +306,7 @@ def _unknown(state: PaymentState, call: GatewayCall, result: GatewayResult, now:
     return CallUnknown(at=now, key=call.key, code=result.code or result.outcome, retry_at=now + delay)
 
 
-def _news(  # noqa: PLR0911 - one return an event
+def _news(
     event: Event, state: PaymentState, id: str
 ) -> PaymentAuthorised | PaymentNeedsAction | PaymentRefused | PaymentCaptured | PaymentVoided | PaymentRefunded | None:
     """What the order is told of an event."""

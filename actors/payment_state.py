@@ -92,7 +92,7 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         return self.stage
 
 
-def evolve(state: PaymentState | None, event: Event) -> PaymentState:  # noqa: C901, PLR0911, PLR0912 - one case an event
+def evolve(state: PaymentState | None, event: Event) -> PaymentState:
     """Apply an event.
 
     Raises:

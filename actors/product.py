@@ -55,7 +55,7 @@ class Product(Actor[ProductState, Command, Event]):
     commands = Command
     events = Event
 
-    def decide(self, state: ProductState | None, command: Command, ctx: Context) -> Decision | Rejection:  # noqa: PLR0911 - one return a message
+    def decide(self, state: ProductState | None, command: Command, ctx: Context) -> Decision | Rejection:
         """Judge a command; see the messages for what each means."""
         match command:
             case CreateProduct():
@@ -97,7 +97,7 @@ class Product(Actor[ProductState, Command, Event]):
                 assert_never(event)
         return msgspec.structs.replace(state, product=product, updated_at=event.at)
 
-    def show(self, state: ProductState, id: str, version: int, unseal: Unseal) -> ShownProduct:  # noqa: ARG002 - nothing is sealed
+    def show(self, state: ProductState, id: str, version: int, unseal: Unseal) -> ShownProduct:
         """The public form, texts in all languages."""
         product = state.product
         return ShownProduct(

@@ -89,7 +89,7 @@ class Import(Actor[ImportState, Command, Event]):
             case _:
                 assert_never(event)
 
-    def react(self, event: Event, state: ImportState, ctx: Context) -> Iterable[Send]:  # noqa: ARG002 - the event says it all
+    def react(self, event: Event, state: ImportState, ctx: Context) -> Iterable[Send]:
         """The work when the job starts; the file goes only once the end is committed."""
         match event:
             case ImportStarted():
@@ -101,7 +101,7 @@ class Import(Actor[ImportState, Command, Event]):
             case _:
                 assert_never(event)
 
-    def show(self, state: ImportState, id: str, version: int, unseal: Unseal) -> ShownImport:  # noqa: ARG002 - nothing is sealed
+    def show(self, state: ImportState, id: str, version: int, unseal: Unseal) -> ShownImport:
         """The public form."""
         counts = state.counts
         return ShownImport(
