@@ -354,3 +354,8 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 @given(st.text(alphabet='a1,;"\n\r ', max_size=120))
 def test_any_text_is_read_or_refused(text: str) -> None:
     read(f"{HEADER}\n{text}")
+
+
+def test_unusual_spaces_in_a_title_become_plain_ones() -> None:
+    _, products, refused = read("Handle,Title,Variant Price\nmug,Blue\u00a0 Mug,8.00\n")
+    assert (products["mug"].title, refused) == ("Blue Mug", {})

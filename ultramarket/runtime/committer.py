@@ -170,7 +170,9 @@ class Committer:
 
     async def _process(self, units: list[Unit]) -> None:
         """Judge and commit; what the store refuses is halved until the offender is alone."""
-        for tries in range(1, BUSY_TRIES + 1):
+        tries = 0
+        while True:
+            tries += 1
             conflicts: dict[int, tuple[str, str]] = {}
             rest = units
             try:

@@ -1,8 +1,8 @@
 """Reads committed entities, claims and kept answers: what many ask for at once goes out as one select."""
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
 
 from ultramarket.errors import Unavailable
 from ultramarket.ports.journal import Journal, JournalError, JournalLost, Loaded, StoredEntity, Wanted
@@ -10,6 +10,8 @@ from ultramarket.runtime.actor import Actor
 from ultramarket.runtime.codec import KindCodec
 from ultramarket.runtime.memory import Entity
 from ultramarket.runtime.rebuild import NewerShape, newer_version, rebuild
+
+Result = TypeVar("Result")
 
 NUMBERS = 20
 """Numbers of a sequence fetched at once; those not used when the process ends are gaps."""
@@ -75,10 +77,7 @@ class Reader:
         async with self._lock:
             numbers = self._numbers.setdefault(sequence, [])
             if not numbers:
-                try:
-                    numbers.extend(await self._numbered(sequence))
-                except JournalError as error:
-                    raise _unavailable() from error
+                numbers.extend(await self._asked(lambda: self._journal.numbers(sequence, NUMBERS)))
             return numbers.pop(0)
 
     async def close(self) -> None:
@@ -91,42 +90,29 @@ class Reader:
             self._next = None
             wanted.entities = list(dict.fromkeys(wanted.entities))
             wanted.replies = list(dict.fromkeys(wanted.replies))
-            try:
-                return await self._again(wanted)
-            except JournalError as error:
-                raise _unavailable() from error
-
-    async def _again(self, wanted: Wanted) -> Loaded:
-        try:
-            return await self._journal.load(wanted)
-        except JournalLost:
-            await self._reopen()
-            return await self._journal.load(wanted)
-
-    async def _reopen(self) -> None:
-        """A read may be repeated: once over a new connection when the old one broke."""
-        if self._closed:
-            raise JournalLost("closed")
-        await self._journal.open()
+            return await self._asked(lambda: self._journal.load(wanted))
 
     async def _holders(self, claims: set[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
         async with self._lock:
             self._claims = None
-            try:
-                try:
-                    return await self._journal.taken_claims(list(claims))
-                except JournalLost:
-                    await self._reopen()
-                    return await self._journal.taken_claims(list(claims))
-            except JournalError as error:
-                raise _unavailable() from error
+            return await self._asked(lambda: self._journal.taken_claims(list(claims)))
 
-    async def _numbered(self, sequence: str) -> list[int]:
+    async def _asked(self, read: Callable[[], Awaitable[Result]]) -> Result:
+        """Read, and once more over a new connection when the old one broke: a read may be repeated.
+
+        Raises:
+            Unavailable: the database can't be reached, or we are closed.
+        """
         try:
-            return await self._journal.numbers(sequence, NUMBERS)
-        except JournalLost:
-            await self._reopen()
-            return await self._journal.numbers(sequence, NUMBERS)
+            try:
+                return await read()
+            except JournalLost:
+                if self._closed:
+                    raise
+                await self._journal.open()
+                return await read()
+        except JournalError as error:
+            raise _unavailable() from error
 
 
 def _unavailable() -> Unavailable:
