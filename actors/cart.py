@@ -7,7 +7,8 @@ from typing import assert_never
 import msgspec
 from msgspec import UNSET
 
-from actors import cart_lines
+from actors import cart_lines, cart_transfers
+from actors.cart_state import CartState, frozen
 from ultramarket.domain.money import EXPONENTS
 from ultramarket.domain.shop import ShopRules
 from ultramarket.errors import Fault, Rejection
@@ -17,35 +18,47 @@ from ultramarket.messages.cart import (
     CartCreated,
     CartFroze,
     CartKept,
-    CartLine,
     CartMergedFrom,
     CartOpened,
     CartPatched,
     ClearCart,
     CreateCart,
-    EmptyMerged,
     FreezeCart,
     FreezeExtended,
     KeepFrozen,
     LineAdded,
     LineChanged,
     LineRemoved,
-    MergeCart,
     OpenCart,
     PatchCart,
     Requote,
     SetLine,
     ShownCart,
 )
-from ultramarket.messages.common import Address, Sealed, Wake
+from ultramarket.messages.cart_transfer import (
+    AllowMerge,
+    AskTransfer,
+    GiveBack,
+    GiveLines,
+    LinesGiven,
+    LinesGivenBack,
+    LinesTaken,
+    SettleTransfer,
+    TakeLines,
+    TransferAsked,
+    TransferDone,
+    TransferRefused,
+    TransferTaken,
+)
+from ultramarket.messages.common import Wake
 from ultramarket.messages.order import CartAsks, CartFrozen, CartRefused, Reason
 from ultramarket.messages.refusals import invalid, not_found, version_mismatch
 from ultramarket.messages.shown import price_cart, show_address, show_lines, show_totals
 from ultramarket.runtime.actor import Actor, Context, Decision, Send, Unseal
 
-ClientCommand = AddLine | SetLine | PatchCart | MergeCart
+ClientCommand = AddLine | SetLine | PatchCart
 OrderMessage = FreezeCart | OpenCart | ClearCart | KeepFrozen
-Command = CreateCart | ClientCommand | Requote | OrderMessage | EmptyMerged | Wake
+Command = CreateCart | ClientCommand | Requote | OrderMessage | cart_transfers.Command | Wake
 Change = (
     LineAdded
     | LineChanged
@@ -57,36 +70,10 @@ Change = (
     | CartOpened
     | CartCleared
 )
-Event = CartCreated | Change
+Event = CartCreated | Change | cart_transfers.Event
 
-MERGES_KEPT = 50
-"""How many merged carts are remembered, so that a repeated merge changes nothing."""
+_TRANSFER_EVENTS = (LinesGiven, TransferAsked, TransferDone, LinesGivenBack, LinesTaken, TransferRefused)
 _PATCHED = ("email", "shipping_address", "billing_address", "shipping_method")
-
-
-class CartState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A cart as it is.
-
-    Attributes:
-        subject: whose key seals its personal values.
-        order: the order that freezes it, or the last one made of it.
-        frozen_until: the deadline after which the order is asked; None while the cart is open.
-        merged: the carts whose lines were taken over last.
-    """
-
-    subject: str
-    currency: str
-    channel: str
-    lines: tuple[CartLine, ...] = ()
-    email: Sealed | None = None
-    shipping_address: Address | None = None
-    billing_address: Address | None = None
-    shipping_method: str | None = None
-    order: str = ""
-    frozen_until: datetime | None = None
-    merged: tuple[str, ...] = ()
-    created_at: datetime
-    updated_at: datetime
 
 
 class Cart(Actor[CartState, Command, Event]):
@@ -105,7 +92,7 @@ class Cart(Actor[CartState, Command, Event]):
         match command:
             case CreateCart():
                 return self._create(state, command, ctx)
-            case AddLine() | SetLine() | PatchCart() | MergeCart():
+            case AddLine() | SetLine() | PatchCart():
                 return self._write(state, command, ctx)
             case Requote():
                 return _requote(state, command, ctx)
@@ -113,11 +100,16 @@ class Cart(Actor[CartState, Command, Event]):
                 return self._freeze(state, command, ctx)
             case OpenCart() | ClearCart() | KeepFrozen():
                 return _settle(state, command, ctx)
-            case EmptyMerged():
-                moved_on = command.version not in (None, ctx.version)  # emptied, it would lose what came since
-                if state is None or state.frozen_until or not state.lines or moved_on:
-                    return Decision()
-                return Decision(events=(CartCleared(at=ctx.now, reason="merged", by=command.target),))
+            case (
+                AllowMerge()
+                | GiveLines()
+                | AskTransfer()
+                | TakeLines()
+                | SettleTransfer()
+                | TransferTaken()
+                | GiveBack()
+            ):
+                return cart_transfers.decide(state, command, self._rules.limits, ctx)
             case Wake():
                 return self._wake(state, ctx)
             case _:
@@ -135,23 +127,27 @@ class Cart(Actor[CartState, Command, Event]):
             )
         if state is None:
             raise ValueError(f"{type(event).__name__} stands before the cart's creation")
-        return _evolve(msgspec.structs.replace(state, updated_at=event.at), event)
+        state = msgspec.structs.replace(state, updated_at=event.at)
+        if isinstance(event, _TRANSFER_EVENTS):
+            return cart_transfers.evolve(state, event)
+        return _evolve(state, event)
 
     def react(self, event: Event, state: CartState, ctx: Context) -> Iterable[Send]:
-        """The content for the order that froze it, the question after the deadline, the emptying of a merged cart."""
+        """The content for the order that froze it, the question after the deadline, what a merge sends."""
         match event:
             case CartFroze():
                 return (Send("order", event.order, _content(state, ctx.id)),)
             case FreezeExtended(asked=True):
                 return (Send("order", event.order, CartAsks(cart=ctx.id)),)
-            case CartMergedFrom():
-                return (Send("cart", event.source, EmptyMerged(target=ctx.id, version=event.source_version)),)
+            case LinesGiven() | TransferAsked() | TransferDone() | LinesGivenBack() | LinesTaken() | TransferRefused():
+                return cart_transfers.react(event, ctx)
             case _:
                 return ()
 
     def wake_at(self, state: CartState) -> datetime | None:
-        """When a frozen cart asks its order how it stands."""
-        return state.frozen_until
+        """When a frozen cart asks its order how it stands, or a source the target of its transfer."""
+        asks = (state.frozen_until, state.transfer.ask_at if state.transfer else None)
+        return min((at for at in asks if at is not None), default=None)
 
     def subject(self, state: CartState) -> str:
         """The cart's own key: a guest is known by the cart alone."""
@@ -206,21 +202,17 @@ class Cart(Actor[CartState, Command, Event]):
         if state is None:
             return not_found("cart")
         if state.frozen_until:
-            return _frozen(state)
+            return frozen(state)
         if refused := version_mismatch(command.expect, ctx.version):
             return refused
         match command:
             case AddLine():
-                return cart_lines.add(state.lines, state.currency, command, self._rules.limits, ctx)
+                return cart_lines.add(state.lines, state.away, state.currency, command, self._rules.limits, ctx)
             case SetLine():
-                return cart_lines.set_quantity(state.lines, state.currency, command, self._rules.limits, ctx)
+                limits = self._rules.limits
+                return cart_lines.set_quantity(state.lines, state.away, state.currency, command, limits, ctx)
             case PatchCart():
                 return self._patch(state, command, ctx)
-            case MergeCart():
-                if command.source == ctx.id:
-                    return invalid([Fault("/from", "a cart can't be merged with itself")])
-                merged = command.source in state.merged
-                return cart_lines.merge(state.lines, state.currency, command, self._rules.limits, ctx, merged=merged)
             case _:
                 assert_never(command)
 
@@ -269,18 +261,13 @@ class Cart(Actor[CartState, Command, Event]):
         return None
 
     def _wake(self, state: CartState | None, ctx: Context) -> Decision:
-        if state is None or state.frozen_until is None or state.frozen_until > ctx.now:
+        if state is None:
             return Decision()
-        again = ctx.now + timedelta(seconds=self._rules.timing.freeze_seconds)
-        return Decision(events=(FreezeExtended(at=ctx.now, order=state.order, deadline=again, asked=True),))
-
-
-def _frozen(state: CartState) -> Rejection:
-    return Rejection(
-        "cart_frozen",
-        "An order is being made of this cart: wait for it, or cancel it to change the cart.",
-        extra={"order": f"/api/v1/orders/{state.order}"},
-    )
+        events: tuple[Event, ...] = cart_transfers.overdue(state, ctx.now)
+        if state.frozen_until is not None and state.frozen_until <= ctx.now:
+            again = ctx.now + timedelta(seconds=self._rules.timing.freeze_seconds)
+            events = (*events, FreezeExtended(at=ctx.now, order=state.order, deadline=again, asked=True))
+        return Decision(events=events)
 
 
 def _requote(state: CartState | None, command: Requote, ctx: Context) -> Decision | Rejection:
@@ -289,7 +276,7 @@ def _requote(state: CartState | None, command: Requote, ctx: Context) -> Decisio
     # The order took its own copy: new quotes from it can't change what it sells.
     if state.frozen_until and ctx.principal != f"order:{state.order}":
         # An earlier order's late word is no mistake of anybody: the cart went on without it.
-        return Decision() if ctx.principal.startswith("order:") else _frozen(state)
+        return Decision() if ctx.principal.startswith("order:") else frozen(state)
     quotes = {quote.sku: quote for quote in command.quotes if quote.price.currency == state.currency}
     events = tuple(
         LineChanged(at=ctx.now, line=msgspec.structs.replace(line, quote=quotes[line.quote.sku]))
@@ -342,14 +329,15 @@ def _evolve(state: CartState, event: Change) -> CartState:
                 state, **{name: value for name, value in values.items() if value is not UNSET}
             )
         case CartMergedFrom():
-            return msgspec.structs.replace(state, merged=(*state.merged, event.source)[-MERGES_KEPT:])
+            return state
         case CartFroze():
             return msgspec.structs.replace(state, order=event.order, frozen_until=event.deadline)
         case FreezeExtended():
             return msgspec.structs.replace(state, frozen_until=event.deadline)
         case CartOpened():
-            return msgspec.structs.replace(state, frozen_until=None)
+            lines = cart_lines.restored(state.lines, state.returned)
+            return msgspec.structs.replace(state, lines=lines, returned=(), frozen_until=None)
         case CartCleared():
-            return msgspec.structs.replace(state, lines=(), frozen_until=None)
+            return msgspec.structs.replace(state, lines=state.returned, returned=(), frozen_until=None)
         case _:
             assert_never(event)

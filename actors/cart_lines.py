@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
@@ -12,16 +11,15 @@ from ultramarket.messages.cart import (
     AddLine,
     CartKept,
     CartLine,
-    CartMerged,
-    CartMergedFrom,
     LineAdded,
     LineChanged,
     LineRemoved,
-    MergeCart,
     MergeChange,
+    MergeReason,
     Quote,
     SetLine,
 )
+from ultramarket.messages.cart_transfer import TakeLines
 from ultramarket.messages.refusals import invalid
 from ultramarket.runtime.actor import Context, Decision
 
@@ -29,17 +27,24 @@ LineEvent = LineAdded | LineChanged | LineRemoved
 
 
 def add(
-    lines: Sequence[CartLine], currency: str, command: AddLine, limits: Limits, ctx: Context
+    lines: Sequence[CartLine],
+    away: Sequence[CartLine],
+    currency: str,
+    command: AddLine,
+    limits: Limits,
+    ctx: Context,
 ) -> Decision | Rejection:
-    """Add pieces of a SKU: a new line, or more of the line that has it."""
+    """Add pieces of a SKU: a new line, or more of the line that has it. Room is kept for lines that are `away`."""
     if command.quantity < 1:
         return invalid([Fault("/quantity", "add at least one piece")])
-    line = _find(lines, command.quote.sku)
+    sku = command.quote.sku
+    line = _find(lines, sku)
     before = line.quantity if line else 0
+    kept = _skus(lines) | _skus(away)
     refused = (
         _other_currency([command.quote], currency)
-        or _too_much(before + command.quantity, limits)
-        or (_too_many(limits) if line is None and len(lines) >= limits.max_lines else None)
+        or _too_much(before + command.quantity + _pieces(away, sku), limits)
+        or (_too_many(limits) if sku not in kept and len(kept) >= limits.max_lines else None)
     )
     if refused:
         return refused
@@ -47,9 +52,14 @@ def add(
 
 
 def set_quantity(
-    lines: Sequence[CartLine], currency: str, command: SetLine, limits: Limits, ctx: Context
+    lines: Sequence[CartLine],
+    away: Sequence[CartLine],
+    currency: str,
+    command: SetLine,
+    limits: Limits,
+    ctx: Context,
 ) -> Decision | Rejection:
-    """Set the quantity of a line; 0 removes it."""
+    """Set the quantity of a line; 0 removes it. Room is kept for lines that are `away`."""
     line = next((line for line in lines if line.id == command.line), None) or _find(lines, command.line)
     if line is None:
         return Rejection("line_not_found", "The cart has no such line.", 404)
@@ -60,63 +70,127 @@ def set_quantity(
     quote = command.quote or line.quote
     if quote.sku != line.quote.sku:
         return invalid([Fault("/line", f"the quote is for {quote.sku!r}, the line has {line.quote.sku!r}")])
-    if refused := _other_currency([quote], currency) or _too_much(command.quantity, limits):
+    if refused := _other_currency([quote], currency) or _too_much(command.quantity + _pieces(away, quote.sku), limits):
         return refused
     if (quote, command.quantity) == (line.quote, line.quantity):
         return Decision(reply=CartKept(id=ctx.id, version=ctx.version))
     return _kept(_put(line, quote, command.quantity, ctx), ctx)
 
 
-def merge(
-    lines: Sequence[CartLine], currency: str, command: MergeCart, limits: Limits, ctx: Context, *, merged: bool
-) -> Decision | Rejection:
-    """Take over another cart's lines; quantities add up as far as limits and stock allow, and never fall.
+class TakenLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What comes of one line that another cart gives: the change for people, and the line's quote from then on."""
+
+    change: MergeChange
+    quote: Quote
+
+
+def offered(lines: Sequence[CartLine], quotes: Sequence[Quote]) -> tuple[CartLine, ...]:
+    """The lines with these quotes, where there is one of the SKU."""
+    fresh = {quote.sku: quote for quote in quotes}
+    return tuple(msgspec.structs.replace(line, quote=fresh.get(line.quote.sku, line.quote)) for line in lines)
+
+
+def taken(
+    lines: Sequence[CartLine], away: Sequence[CartLine], given: TakeLines, limits: Limits
+) -> tuple[TakenLine, ...]:
+    """What comes of each line that another cart gives.
+
+    Quantities add up as far as limits and stock allow, and never fall; of two quotes the fresher one holds. So the
+    order of merges with the same `available` does not matter: each SKU ends with the same quantity and quote. What is
+    beyond a cap is dropped. A cart's own lines keep their place; new ones follow in the order of the source.
 
     Args:
         lines: the lines of this cart.
-        currency: ISO 4217 code of this cart.
-        command: the other cart's lines, and how many pieces there are of each SKU.
+        away: lines that may come back to this cart: what they need of the limits is not given to others.
+        given: the other cart's lines, and how many pieces there are of each SKU.
         limits: of the shop.
-        ctx: of the command.
-        merged: whether the other cart was taken over before; then nothing changes.
     """
-    if merged:
-        return Decision(reply=CartMerged(id=ctx.id, version=ctx.version, changes=()))
-    if refused := _other_currency([line.quote for line in command.lines], currency):
-        return refused
     here = {line.quote.sku: line for line in lines}
-    room = limits.max_lines - len(lines)
-    events: list[LineEvent | CartMergedFrom] = [
-        CartMergedFrom(at=ctx.now, source=command.source, source_version=command.source_version)
-    ]
-    changes = []
-    for other in command.lines:
+    found = []
+    for other in given.lines:
         sku = other.quote.sku
         line = here.get(sku)
-        change = _capped(sku, line.quantity if line else 0, other.quantity, limits, command.available)
-        if line is None and (change.after == 0 or room <= 0):
-            changes.append(msgspec.structs.replace(change, after=0, reason="dropped"))
-            continue
-        changes.append(change)
-        if line is None:
-            room -= 1
-        if change.after != change.before:
-            fresher = line is None or other.quote.locked_until > line.quote.locked_until
-            quote = other.quote if line is None or fresher else line.quote
-            events.append(_put(line, quote, change.after, ctx))
-    reply = CartMerged(id=ctx.id, version=ctx.version + len(events), changes=tuple(changes))
-    return Decision(events=tuple(events), reply=reply)
+        before = line.quantity if line else 0
+        if sku in given.unsold:
+            change = MergeChange(sku=sku, before=before, after=before, reason="dropped")
+            quote = line.quote if line else other.quote
+        else:
+            limit = max(0, limits.max_quantity - _pieces(away, sku))
+            change = _capped(sku, before, other.quantity, limit, given.available)
+            quote = fresher(line.quote, other.quote) if line else other.quote
+        found.append(TakenLine(change=change, quote=quote))
+    return tuple(found)
 
 
-def _capped(sku: str, before: int, more: int, limits: Limits, available: dict[str, int]) -> MergeChange:
+def untakeable(
+    lines: Sequence[CartLine], away: Sequence[CartLine], currency: str, given: TakeLines, limits: Limits
+) -> Rejection | None:
+    """Why the lines of another cart can't be taken at all: their currency, or their number; None where they can."""
+    sold = [line.quote for line in given.lines if line.quote.sku not in given.unsold]
+    if refused := _other_currency(sold, currency):
+        return refused
+    kept = _skus(lines) | _skus(away)
+    grown = kept | {each.change.sku for each in taken(lines, away, given, limits) if each.change.after}
+    return _too_many(limits) if len(grown) > max(len(kept), limits.max_lines) else None
+
+
+def recorded(
+    lines: Sequence[CartLine], taken: Sequence[TakenLine], ctx: Context
+) -> tuple[LineAdded | LineChanged, ...]:
+    """The events of what was taken; none for a line that stays as it is or that nothing came of."""
+    here = {line.quote.sku: line for line in lines}
+    return tuple(
+        _put(line, each.quote, each.change.after, ctx)
+        for each in taken
+        for line in (here.get(each.change.sku),)
+        if (each.change.after if line is None else (line.quote, line.quantity) != (each.quote, each.change.after))
+    )
+
+
+def restored(lines: Sequence[CartLine], back: Sequence[CartLine]) -> tuple[CartLine, ...]:
+    """The cart after lines came back: as if they had never been away.
+
+    They have their old ids and places; pieces that were put in meanwhile are added, and the fresher quote holds.
+    What else was put in meanwhile follows. No limit applies here: `add` and the rest keep room for what is away.
+    """
+    meanwhile = {line.quote.sku: line for line in lines}
+    old = [_joined(line, meanwhile.pop(line.quote.sku, None)) for line in back]
+    return (*old, *meanwhile.values())
+
+
+def fresher(one: Quote, other: Quote) -> Quote:
+    """The quote that holds longer; of two that hold as long always the same one, whichever comes first."""
+    return max(one, other, key=lambda quote: (quote.locked_until, quote.product_version, msgspec.json.encode(quote)))
+
+
+def _joined(line: CartLine, more: CartLine | None) -> CartLine:
+    if more is None:
+        return line
+    return CartLine(id=line.id, quote=fresher(line.quote, more.quote), quantity=line.quantity + more.quantity)
+
+
+def _capped(sku: str, before: int, more: int, limit: int, available: dict[str, int]) -> MergeChange:
     """What a SKU's quantity becomes; what was in the cart already stays there."""
     wanted = before + more
-    within = min(wanted, limits.max_quantity)
-    after = min(within, max(0, available.get(sku, within)))
-    if after < within:
-        return MergeChange(sku=sku, before=before, after=max(before, after), reason="capped_by_stock")
-    reason: Literal["capped_by_limit", "merged"] = "capped_by_limit" if within < wanted else "merged"
-    return MergeChange(sku=sku, before=before, after=max(before, after), reason=reason)
+    within = min(wanted, limit)
+    after = max(before, min(within, max(0, available.get(sku, within))))
+    reason: MergeReason
+    if after == 0:
+        reason = "dropped"
+    elif after < within:
+        reason = "capped_by_stock"
+    else:
+        reason = "capped_by_limit" if after < wanted else "merged"
+    return MergeChange(sku=sku, before=before, after=after, reason=reason)
+
+
+def _skus(lines: Sequence[CartLine]) -> set[str]:
+    return {line.quote.sku for line in lines}
+
+
+def _pieces(lines: Sequence[CartLine], sku: str) -> int:
+    line = _find(lines, sku)
+    return line.quantity if line else 0
 
 
 def _find(lines: Sequence[CartLine], sku: str) -> CartLine | None:

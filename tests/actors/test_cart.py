@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from actors.cart import Cart, CartState
+from actors.cart import Cart
+from tests.actors.carts import DEADLINE, EMAIL, HOME, READY, RULES, added, cart, frozen, line, quote
 from tests.actors.harness import NOON, Entity
-from ultramarket.domain.money import Money
-from ultramarket.domain.shop import Channel, Limits, ShippingMethod, ShippingRate, ShopRules, Timing
+from ultramarket.domain.shop import ShopRules
 from ultramarket.messages.cart import (
     AddLine,
     CartCleared,
@@ -17,82 +17,24 @@ from ultramarket.messages.cart import (
     CartFroze,
     CartKept,
     CartLine,
-    CartMerged,
-    CartMergedFrom,
     CartOpened,
     CartPatched,
     ClearCart,
     CreateCart,
-    EmptyMerged,
     FreezeCart,
     FreezeExtended,
     KeepFrozen,
     LineAdded,
     LineChanged,
     LineRemoved,
-    MergeCart,
-    MergeChange,
     OpenCart,
     PatchCart,
-    Quote,
     Requote,
     SetLine,
 )
-from ultramarket.messages.common import Address, Sealed, ShownAddress, ShownMoney, Wake
+from ultramarket.messages.common import ShownAddress, ShownMoney, Wake
 from ultramarket.messages.order import CartAsks, CartFrozen, CartRefused, Reason
 from ultramarket.runtime.actor import Send
-
-RULES = ShopRules(
-    channels=(Channel(name="default", currency="USD", country="US", language="en", prices_include_tax=False),),
-    shipping=(
-        ShippingMethod(code="standard", title={"en": "Standard"}, rates=(ShippingRate(price=Money(500, "USD")),)),
-        ShippingMethod(code="local", title={"en": "Local"}, countries=("US",), unpriced="free"),
-    ),
-    limits=Limits(max_lines=3, max_quantity=10),
-    timing=Timing(freeze_seconds=60),
-)
-DEADLINE = NOON + timedelta(minutes=1)
-EMAIL = Sealed("cart:one", "ann@example.com")
-HOME = Address(
-    name=Sealed("cart:one", "Ann"),
-    line1=Sealed("cart:one", "1 Main St"),
-    city=Sealed("cart:one", "Utica"),
-    postal_code=Sealed("cart:one", "13501"),
-    country="US",
-    region="NY",
-    postal_prefix="135",
-)
-READY = CartPatched(at=NOON, email=EMAIL, shipping_address=HOME, shipping_method="standard")
-
-
-def quote(sku: str = "TEE", cents: int = 1000, currency: str = "USD", seconds: int = 900) -> Quote:
-    return Quote(
-        sku=sku,
-        product=f"product of {sku}",
-        product_version=1,
-        title={"en": sku.title()},
-        price=Money(cents, currency),
-        weight_grams=200,
-        locked_until=NOON + timedelta(seconds=seconds),
-    )
-
-
-def line(sku: str = "TEE", quantity: int = 1, **changes: Any) -> CartLine:
-    return CartLine(id=f"line {sku}", quote=quote(sku, **changes), quantity=quantity)
-
-
-def cart(*events: Any) -> Entity:
-    created = CartCreated(at=NOON, currency="USD", channel="default", subject="cart:one")
-    return Entity(Cart(RULES)).given(created, *events)
-
-
-def added(*lines: CartLine) -> tuple[LineAdded, ...]:
-    return tuple(LineAdded(at=NOON, line=each) for each in lines)
-
-
-def frozen(order: str = "o1") -> Entity:
-    return cart(*added(line()), READY, CartFroze(at=NOON, order=order, deadline=DEADLINE))
-
 
 # Creating
 
@@ -157,8 +99,6 @@ def test_line_ids_are_the_same_for_a_repeat_and_differ_otherwise() -> None:
         (SetLine(line="MUG", quantity=1, quote=quote("TEE")), "invalid", 422),
         (SetLine(line="MUG", quantity=1, expect=3), "version_mismatch", 412),
         (PatchCart(shipping_method="balloon"), "invalid", 422),
-        (MergeCart(source="one", lines=()), "invalid", 422),
-        (MergeCart(source="two", lines=(line("CAP", currency="EUR"),)), "currency_mismatch", 422),
     ],
 )
 def test_a_write_that_can_not_be_is_refused(command: Any, code: str, status: int) -> None:
@@ -200,72 +140,6 @@ def test_a_patch_sets_and_clears_only_what_it_names() -> None:
 
 def test_a_patch_to_what_is_already_records_nothing() -> None:
     assert cart(READY).when(PatchCart(shipping_method="standard")).events == ()
-
-
-# Merging
-
-
-def test_a_merge_adds_up_and_says_what_it_capped() -> None:
-    it = cart(*added(line("TEE", 3), line("MUG", 8)))
-    outcome = it.when(
-        MergeCart(
-            source="guest",
-            lines=(line("TEE", 2, seconds=1800), line("MUG", 5), line("CAP", 4), line("BAG", 1), line("HAT", 1)),
-            available={"CAP": 3, "BAG": 0},
-        )
-    )
-    assert outcome.reply == CartMerged(
-        id="one",
-        version=7,
-        changes=(
-            MergeChange(sku="TEE", before=3, after=5, reason="merged"),
-            MergeChange(sku="MUG", before=8, after=10, reason="capped_by_limit"),
-            MergeChange(sku="CAP", before=0, after=3, reason="capped_by_stock"),
-            MergeChange(sku="BAG", before=0, after=0, reason="dropped"),
-            MergeChange(sku="HAT", before=0, after=0, reason="dropped"),
-        ),
-    )
-    assert outcome.events[0] == CartMergedFrom(at=NOON, source="guest")
-    assert outcome.sends == (Send("cart", "guest", EmptyMerged(target="one")),)
-    tee, mug, cap = it.state.lines
-    assert (tee.id, tee.quote, tee.quantity) == ("line TEE", quote(seconds=1800), 5)
-    assert (mug.quote, mug.quantity) == (quote("MUG"), 10)
-    assert (cap.quote, cap.quantity) == (quote("CAP"), 3)
-
-
-def test_a_merge_never_takes_pieces_away() -> None:
-    it = cart(*added(line("TEE", 5)))
-    outcome = it.when(MergeCart(source="guest", lines=(line("TEE", 1),), available={"TEE": 2}))
-    assert outcome.reply.changes == (MergeChange(sku="TEE", before=5, after=5, reason="capped_by_stock"),)
-    assert outcome.events == (CartMergedFrom(at=NOON, source="guest"),)
-
-
-def test_a_repeated_merge_changes_nothing() -> None:
-    it = cart()
-    it.when(MergeCart(source="guest", lines=(line(),)))
-    again = it.when(MergeCart(source="guest", lines=(line(),)))
-    assert (again.events, again.reply) == ((), CartMerged(id="one", version=3, changes=()))
-
-
-def test_a_merged_cart_is_emptied() -> None:
-    it = cart(*added(line()))
-    assert it.when(EmptyMerged(target="two")).events == (CartCleared(at=NOON, reason="merged", by="two"),)
-    assert it.state.lines == ()
-    assert it.when(EmptyMerged(target="two")).events == ()
-    assert frozen().when(EmptyMerged(target="two")).events == ()
-    assert Entity(Cart(RULES)).when(EmptyMerged(target="two")).events == ()
-
-
-def test_a_cart_that_moved_on_while_it_was_merged_keeps_what_came_since() -> None:
-    guest = cart(*added(line()))
-    taken, version = guest.state.lines, guest.version
-    guest.when(AddLine(quote=quote("MUG"), quantity=2))
-    merge = Entity(Cart(RULES), id="mine").given(*cart().log).when
-    (empty,) = merge(MergeCart(source="one", lines=taken, source_version=version)).sends
-    assert empty.command == EmptyMerged(target="mine", version=2)
-    assert guest.when(empty.command).events == ()
-    assert [each.quote.sku for each in guest.state.lines] == ["TEE", "MUG"]
-    assert guest.when(EmptyMerged(target="mine", version=3)).events != ()
 
 
 # Quotes
@@ -358,7 +232,6 @@ def test_shipping_without_a_price_in_the_carts_currency_is_not_available() -> No
         AddLine(quote=quote(), quantity=1),
         SetLine(line="TEE", quantity=0),
         PatchCart(shipping_method="local"),
-        MergeCart(source="two", lines=()),
     ],
 )
 def test_no_client_writes_to_a_frozen_cart(command: Any) -> None:
@@ -457,9 +330,3 @@ def test_a_channel_that_the_shop_gave_up_is_priced_as_the_first() -> None:
 def test_a_log_that_does_not_begin_with_the_creation_is_an_error() -> None:
     with pytest.raises(ValueError, match="before the cart's creation"):
         Cart(RULES).evolve(None, CartOpened(at=NOON, order="o1"))
-
-
-def test_old_merges_are_forgotten() -> None:
-    it = cart(*(CartMergedFrom(at=NOON, source=f"guest {n}") for n in range(60)))
-    assert isinstance(it.state, CartState)
-    assert (len(it.state.merged), it.state.merged[0]) == (50, "guest 10")

@@ -79,25 +79,6 @@ class PatchCart(Message, frozen=True):
     expect: int | None = None
 
 
-class MergeCart(Message, frozen=True):
-    """Take over the lines of another cart. Replies `CartMerged`.
-
-    Quantities add up, capped by the limits and `available`; what this cart has already never falls.
-
-    A repeat with the same `source` changes nothing. The source is emptied afterwards.
-
-    Attributes:
-        available: how many pieces of each SKU there are; a SKU that is not named is not capped.
-        source_version: version of the source that `lines` are of; a source that has moved on since keeps its lines.
-    """
-
-    source: str
-    lines: tuple[CartLine, ...]
-    available: dict[str, int] = {}
-    expect: int | None = None
-    source_version: int | None = None
-
-
 class Requote(Message, frozen=True):
     """Message of an order rejected with `price_changed`, or of the edge: take these quotes for the SKUs in the cart."""
 
@@ -132,13 +113,6 @@ class KeepFrozen(Message, frozen=True):
 
     order: str
     deadline: datetime
-
-
-class EmptyMerged(Message, frozen=True):
-    """Message of the cart that took the lines over, as they were at this version."""
-
-    target: str
-    version: int | None = None
 
 
 # Events
@@ -185,7 +159,7 @@ class CartPatched(Message, frozen=True):
 
 
 class CartMergedFrom(Message, frozen=True):
-    """The lines of `source` were taken over; the line events stand beside this one."""
+    """The lines of `source` were taken over, before transfers had ids; no longer written, only read."""
 
     at: datetime
     source: str
@@ -217,7 +191,7 @@ class CartOpened(Message, frozen=True):
 
 
 class CartCleared(Message, frozen=True):
-    """Its order is paid, or another cart took its lines: it is empty."""
+    """Its order is paid (`ordered`): it is empty. `merged` is no longer written: see `LinesGiven`."""
 
     at: datetime
     reason: Literal["ordered", "merged"]
@@ -234,21 +208,16 @@ class CartKept(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
+MergeReason = Literal["merged", "capped_by_stock", "capped_by_limit", "dropped"]
+
+
 class MergeChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What a merge did to a SKU: quantity before, asked for, and now; `reason` when it was capped."""
+    """What a merge did to a SKU: its quantity before and now; `reason` says whether all asked for is there."""
 
     sku: str
     before: int
     after: int
-    reason: Literal["merged", "capped_by_stock", "capped_by_limit", "dropped"]
-
-
-class CartMerged(msgspec.Struct, frozen=True, kw_only=True):
-    """The cart after a merge, and what changed."""
-
-    id: str
-    version: int
-    changes: tuple[MergeChange, ...]
+    reason: MergeReason
 
 
 class ShownLine(msgspec.Struct, frozen=True, kw_only=True):

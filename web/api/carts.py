@@ -1,6 +1,7 @@
 """Carts: make one, fill it, say where it goes, merge a guest's into another."""
 
 import secrets
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 import msgspec
@@ -9,22 +10,26 @@ from msgspec import UNSET, UnsetType
 
 from ultramarket.messages.cart import (
     AddLine,
-    CartLine,
-    CartMerged,
     CreateCart,
-    MergeCart,
-    MergeChange,
     PatchCart,
     Quote,
     SetLine,
     ShownCart,
+)
+from ultramarket.messages.cart_transfer import (
+    AllowMerge,
+    AskTransfer,
+    GiveLines,
+    TransferBegun,
+    TransferOutcome,
+    TransferStands,
 )
 from web import presenters
 from web.addresses import NewAddress, check_address, check_email, sealed_address
 from web.answers import entity, not_modified
 from web.bodies import Body
 from web.idempotency import WRITE
-from web.operation import ask, operation
+from web.operation import REQUEST_ID, ask, operation
 from web.preferences import expected_version, languages, unchanged
 from web.principal import PRINCIPAL
 from web.problems import Refused, refuse
@@ -181,58 +186,95 @@ async def remove_line(request: web.Request) -> web.Response:
 
 
 @operation(
-    body=MERGE, response=presenters.MergedCart, writes="cart", conditional=True, errors=("cart_frozen", "same_cart")
+    body=MERGE,
+    response=presenters.MergedCart,
+    writes="cart",
+    conditional=True,
+    errors=("cart_frozen", "same_cart", "currency_mismatch", "too_many_lines"),
 )
 async def merge(request: web.Request) -> web.Response:
     """Take over the lines of another cart.
 
-    Quantities add up, capped at what is available; the other cart is emptied.
+    Quantities add up, capped at what is available, and `changes` says what came of each SKU. The lines leave the other
+    cart first: of two merges of one cart only one gets them. Meanwhile the other cart takes every call; an order of it
+    is without them. Where this cart can't take them (it is being paid, changed since `If-Match`, or would hold too many
+    lines), they go back and this call is refused. The answer waits for the end; if it fails to come in time, repeat
+    the call with the same Idempotency-Key: it is the same merge.
     """
     id = request.match_info["id"]
     source_id = (await MERGE.read(request)).source
     if source_id == id:
         refuse("same_cart", pointer="/from")
     target = await _read(request, id)
-    source = await _read(request, source_id, pointer="/from")
-    if source.status == "frozen":
-        refuse("cart_frozen", pointer="/from", order=f"/api/v1/orders/{source.order}")
-    lines, available, dropped = await _takeable(request, source, target)
-    command = MergeCart(
-        source=source_id,
-        lines=lines,
-        available=available,
-        expect=expected_version(request),
-        source_version=source.version,
-    )
-    answer = await ask(request, "cart", id, command)
-    changes = msgspec.convert(answer.value, CartMerged, from_attributes=True).changes
+    await _read(request, source_id, pointer="/from")
+    await ask(request, "cart", id, AllowMerge(expect=expected_version(request)))
+    request[WRITE].replayed = False  # what counts is whether the lines were given before
+    outcome, token = await _transferred(request, source_id, target)
+    if outcome.refusal is not None:
+        raise Refused(outcome.refusal, replayed=request[WRITE].replayed)
     shown = await _read(request, id)
-    merged = presenters.merged(_present(request, shown), (*changes, *dropped))
-    return entity(merged, shown.version, token=answer.token)
+    return entity(presenters.merged(_present(request, shown), outcome.changes), shown.version, token=token)
 
 
-async def _takeable(
-    request: web.Request, source: ShownCart, target: ShownCart
-) -> tuple[tuple[CartLine, ...], dict[str, int], tuple[MergeChange, ...]]:
-    """Lines of the source with fresh quotes, the stock that caps them, and what can't be bought here any more."""
+async def _transferred(request: web.Request, source_id: str, target: ShownCart) -> tuple[TransferOutcome, str | None]:
+    """Let the source give its lines to the target and wait for the end; an earlier merge of the source ends before.
+
+    Raises:
+        Refused: the source is being paid, or it has forgotten how this merge ended.
+    """
+    attempt = 0
+    async with request.app[SHOP].actors.watch("cart", source_id) as versions:
+        while True:
+            command = await _gift(request, await _read(request, source_id, pointer="/from"), target)
+            answer = await ask(request, "cart", source_id, command, attempt=attempt)
+            begun = msgspec.convert(answer.value, TransferBegun, from_attributes=True)
+            if begun.transfer is None:
+                return TransferOutcome(transfer=""), answer.token
+            stands = await _ended(request, source_id, begun.transfer, versions)
+            if begun.own:
+                break
+            attempt += 1
+    if stands.outcome is None:
+        refuse("not_found", "This merge ended, but how is not known any more: look at the carts.")
+    return stands.outcome, answer.token
+
+
+async def _ended(request: web.Request, source_id: str, transfer: str, versions: AsyncIterator[int]) -> TransferStands:
+    """How the transfer stands once it is not under way any more."""
+    actors, principal = request.app[SHOP].actors, request[PRINCIPAL].name
+    while True:
+        answer = await actors.ask(
+            "cart", source_id, AskTransfer(transfer=transfer), principal=principal, trace=request[REQUEST_ID]
+        )
+        stands: TransferStands = answer.value
+        if not stands.under_way:
+            return stands
+        await anext(versions)
+
+
+async def _gift(request: web.Request, source: ShownCart, target: ShownCart) -> GiveLines:
+    """The command for the source: fresh quotes for the target, the stock that caps, and what can't be bought there."""
     quoter = request.app[QUOTER]
-    before = {line.sku: line.quantity for line in target.lines}
-    lines: list[CartLine] = []
+    quotes: list[Quote] = []
     capped: list[str] = []
-    dropped: list[MergeChange] = []
+    unsold: list[str] = []
     for line in source.lines:
         found = await quoter.find(line.sku)
         quote = quoter.quote_of(*found, target.currency) if found else None
         if found is None or quote is None:
-            had = before.get(line.sku, 0)
-            dropped.append(MergeChange(sku=line.sku, before=had, after=had, reason="dropped"))
+            unsold.append(line.sku)
             continue
-        lines.append(CartLine(id=line.id, quote=quote, quantity=line.quantity))
+        quotes.append(quote)
         if found[1].track_stock and found[1].when_out == "deny":
             capped.append(line.sku)
     stock = await request.app[SHOP].actors.read_many("inventory", capped) if capped else {}
-    available = {sku: stock[sku].value.available if sku in stock else 0 for sku in capped}
-    return tuple(lines), available, tuple(dropped)
+    return GiveLines(
+        target=target.id,
+        quotes=tuple(quotes),
+        available={sku: stock[sku].value.available if sku in stock else 0 for sku in capped},
+        unsold=tuple(unsold),
+        target_version=expected_version(request),
+    )
 
 
 def _check(request: web.Request, patch: CartPatch) -> None:
