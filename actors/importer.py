@@ -213,14 +213,14 @@ class _Run:
             self._unchanged += 1
 
     def _refuse_product(self, product: ParsedProduct, rejection: Rejection) -> None:
-        """Refuse all rows of the product; a fault of one variant is its row's own reason."""
+        """Refuse all rows that are in the product; a fault of one variant is its row's own reason."""
         reasons = {
             fault.pointer.split("/")[2]: fault.detail
             for fault in rejection.errors
             if fault.pointer[:10] == "/variants/"
         }
         whole = rejection.detail
-        lines = {product.line: whole}
+        lines = dict.fromkeys(product.lines, whole)
         for index, variant in enumerate(product.variants):
             lines[variant.line] = reasons.get(str(index), whole)
         for line, reason in lines.items():

@@ -125,7 +125,7 @@ def _create(product: CreateProduct, ctx: Context) -> Decision | Rejection:
     return Decision(
         events=(ProductCreated(at=ctx.now, product=product),),
         reply=ProductKept(id=ctx.id, version=ctx.version + 1, changed=True),
-        claims=(Claim("handle", product.handle), *(Claim("sku", variant.sku) for variant in product.variants)),
+        claims=tuple(_claims(ctx.id, product)),
     )
 
 
@@ -136,7 +136,7 @@ def _change(state: ProductState, command: ChangeProduct, ctx: Context) -> Decisi
         return _unchanged(ctx)
     if wrong := faults(new):
         return invalid(wrong)
-    held, wanted = _claims(old), _claims(new)
+    held, wanted = _claims(ctx.id, old), _claims(ctx.id, new)
     return Decision(
         events=(ProductChanged(at=ctx.now, changes=changes),),
         reply=ProductKept(id=ctx.id, version=ctx.version + 1, changed=True),
@@ -158,10 +158,13 @@ def _unchanged(ctx: Context) -> Decision:
     return Decision(reply=ProductKept(id=ctx.id, version=ctx.version, changed=False))
 
 
-def _claims(product: CreateProduct) -> dict[Claim, None]:
-    """The values that are this product's own, in order and each once."""
-    claims = (Claim("handle", product.handle), *(Claim("sku", variant.sku) for variant in product.variants))
-    return dict.fromkeys(claims)
+def _claims(id: str, product: CreateProduct) -> dict[Claim, None]:
+    """The values that are this product's own, in order and each once.
+
+    Its id is one of the handles: where a product is asked for, either may stand.
+    """
+    handles = (Claim("handle", product.handle), Claim("handle", id))
+    return dict.fromkeys((*handles, *(Claim("sku", variant.sku) for variant in product.variants)))
 
 
 def _changed(product: CreateProduct, changes: ChangeProduct) -> CreateProduct:

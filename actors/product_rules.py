@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ultramarket.domain.handles import handle_fault, sku_fault
 from ultramarket.domain.money import EXPONENTS, LARGEST, Money
+from ultramarket.domain.texts import control_fault
 from ultramarket.errors import Fault
 from ultramarket.messages.common import Text
 from ultramarket.messages.product import CreateProduct, Option, Variant
@@ -41,24 +42,32 @@ def _said(pointer: str, fault: str | None) -> Iterator[Fault]:
 def _texts(product: CreateProduct) -> Iterator[Fault]:
     if not any(text.strip() for text in product.title.values()):
         yield Fault("/title", "a product needs a title")
-    yield from _text("/title", product.title, MAX_NAME)
+    yield from _text("/title", product.title, MAX_NAME, lines=False)
     yield from _text("/description", product.description, MAX_DESCRIPTION)
-    yield from _text("/seo/title", product.seo.title, MAX_NAME)
+    yield from _text("/seo/title", product.seo.title, MAX_NAME, lines=False)
     yield from _text("/seo/description", product.seo.description, MAX_DESCRIPTION)
-    for field, value in (("/vendor", product.vendor), ("/type", product.type)):
-        if len(value) > MAX_NAME:
-            yield Fault(field, f"at most {MAX_NAME} characters are possible")
+    yield from _word("/vendor", product.vendor)
+    yield from _word("/type", product.type)
     if len(product.media) > MAX_MEDIA:
         yield Fault("/media", f"at most {MAX_MEDIA} pictures are possible")
     for index, medium in enumerate(product.media):
         if not medium.url:
             yield Fault(f"/media/{index}/url", "a picture needs an address")
+        yield from _said(f"/media/{index}/url", control_fault(medium.url))
         yield from _text(f"/media/{index}/alt", medium.alt, MAX_DESCRIPTION)
 
 
-def _text(pointer: str, text: Text, longest: int) -> Iterator[Fault]:
+def _text(pointer: str, text: Text, longest: int, *, lines: bool = True) -> Iterator[Fault]:
     if any(len(value) > longest for value in text.values()):
         yield Fault(pointer, f"at most {longest} characters are possible")
+    for value in text.values():
+        yield from _said(pointer, control_fault(value, lines=lines))
+
+
+def _word(pointer: str, value: str) -> Iterator[Fault]:
+    if len(value) > MAX_NAME:
+        yield Fault(pointer, f"at most {MAX_NAME} characters are possible")
+    yield from _said(pointer, control_fault(value))
 
 
 def _names(pointer: str, names: Sequence[str], most: int) -> Iterator[Fault]:
@@ -68,6 +77,7 @@ def _names(pointer: str, names: Sequence[str], most: int) -> Iterator[Fault]:
     for index, name in enumerate(names):
         if not name.strip() or len(name) > MAX_NAME:
             yield Fault(f"{pointer}/{index}", f"write 1 to {MAX_NAME} characters")
+        yield from _said(f"{pointer}/{index}", control_fault(name))
     for index in _repeats(names):
         yield Fault(f"{pointer}/{index}", f"{names[index][:40]!r} stands there twice")
 
@@ -106,7 +116,7 @@ def _variants(product: CreateProduct) -> Iterator[Fault]:
 
 def _variant(pointer: str, variant: Variant, values: dict[str, set[str]]) -> Iterator[Fault]:
     yield from _said(f"{pointer}/sku", sku_fault(variant.sku))
-    yield from _text(f"{pointer}/title", variant.title, MAX_NAME)
+    yield from _text(f"{pointer}/title", variant.title, MAX_NAME, lines=False)
     if variant.options.keys() != values.keys():
         names = ", ".join(sorted(values)) or "none"
         yield Fault(f"{pointer}/options", f"name exactly the product's options: {names}")
@@ -123,9 +133,8 @@ def _variant(pointer: str, variant: Variant, values: dict[str, set[str]]) -> Ite
         yield Fault(f"{pointer}/compare_at_price", "there is no price of this currency to compare with")
     if not 0 <= variant.weight_grams <= MAX_WEIGHT_GRAMS:
         yield Fault(f"{pointer}/weight_grams", f"a weight is 0 to {MAX_WEIGHT_GRAMS} grams")
-    for field, value in (("barcode", variant.barcode), ("tax_class", variant.tax_class)):
-        if len(value) > MAX_NAME:
-            yield Fault(f"{pointer}/{field}", f"at most {MAX_NAME} characters are possible")
+    yield from _word(f"{pointer}/barcode", variant.barcode)
+    yield from _word(f"{pointer}/tax_class", variant.tax_class)
 
 
 def _escaped(name: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from ultramarket.domain.texts import control_fault
 from ultramarket.messages.common import Address, Sealed
 from web.problems import refuse
 
@@ -56,7 +57,7 @@ def check_email(email: str) -> None:
 
 
 def check_address(address: NewAddress, pointer: str) -> None:
-    """Refuse an address without a country that exists, or whose mandatory parts are blank.
+    """Refuse an address without a country that exists, with blank mandatory parts, or with control characters.
 
     Raises:
         Refused: 422 `invalid`.
@@ -67,6 +68,18 @@ def check_address(address: NewAddress, pointer: str) -> None:
     for name in ("name", "line1", "city"):
         if not getattr(address, name).strip():
             refuse("invalid", "This must not be blank.", pointer=f"{pointer}/{name}")
+    for name in address.__struct_fields__:
+        check_line(getattr(address, name) or "", f"{pointer}/{name}")
+
+
+def check_line(text: str, pointer: str, *, lines: bool = False) -> None:
+    """Refuse a text with control characters; with `lines` it may have several lines.
+
+    Raises:
+        Refused: 422 `invalid`.
+    """
+    if fault := control_fault(text, lines=lines):
+        refuse("invalid", f"{fault.capitalize()}.", pointer=pointer)
 
 
 def sealed_address(address: NewAddress, seal: Callable[[str], Sealed]) -> Address:

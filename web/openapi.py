@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ultramarket import __version__
+from web.links import LINKS
 from web.operation import Operation
 from web.problems import KINDS, MEDIA_TYPE, Problem, title_of
 from web.routes import API, ROUTES, Route
@@ -19,20 +20,33 @@ _DESCRIPTIONS = {
     "line": "The line's id or its SKU.",
 }
 _HEADERS: dict[str, Any] = {
-    "X-Request-Id": {"description": "The request's id, for support.", "schema": {"type": "string"}},
-    "ETag": {"description": "The version, in quotes, for If-Match and If-None-Match.", "schema": {"type": "string"}},
-    "X-Consistency": {
-        "description": "Token of this write, for `Prefer: consistency=` on lists.",
-        "schema": {"type": "string"},
+    "X-Request-Id": {
+        "description": "The request's id, for support.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
     },
-    "Location": {"description": "Address of what was made.", "schema": {"type": "string", "format": "uri-reference"}},
+    "ETag": {
+        "description": "The version, in quotes, for If-Match and If-None-Match.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[0-9]{1,18}"$'},
+    },
+    "X-Consistency": {
+        "description": "Token of this write, for `Prefer: consistency=` on lists; absent where nothing was written.",
+        "schema": {"type": "string", "pattern": "^[a-z_]{1,40}[.][0-9]{1,4}@[0-9]{1,18}$"},
+    },
+    "Location": {
+        "description": "Address of what was made.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
     "Idempotency-Replayed": {
         "description": "`true`: this is the first answer to this key again.",
         "schema": {"type": "string", "const": "true"},
     },
-    "Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}},
+    "Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer", "minimum": 0}},
+    "WWW-Authenticate": {"description": "How to name oneself.", "required": True, "schema": {"type": "string"}},
 }
-_ALWAYS = ("bad_request", "deadline_exceeded", "unavailable", "internal")
+_ALWAYS = ("bad_request", "overloaded", "deadline_exceeded", "unavailable", "internal")
 
 
 def document() -> dict[str, Any]:
@@ -74,6 +88,7 @@ class _Schemas:
                 if shape is not None:
                     shapes[shape] = None
         refs, self.components = msgspec.json.schema_components(list(shapes), ref_template=_REF)
+        self.components = _portable(self.components)
         self._refs = dict(zip(shapes, refs, strict=True))
         self.components["Problem"]["additionalProperties"] = True
         for name in {operation.query.shape.__name__ for operation in operations}:
@@ -84,19 +99,67 @@ class _Schemas:
         ref: dict[str, Any] = self._refs[shape]
         return ref
 
+    def answer(self, operation: Operation) -> dict[str, Any]:
+        """The schema of an answer's body; what `fields=` can make smaller may lack some of its fields."""
+        ref = self.ref(operation.response)
+        if "fields" not in operation.query.shape.__struct_fields__:
+            return ref
+        whole = self.components[operation.response.__name__]
+        if "items" not in whole["properties"]:
+            return self._or_part(ref)
+        items = whole["properties"]["items"]
+        smaller = {**items, "items": self._or_part(items["items"])}
+        return {**whole, "properties": {**whole["properties"], "items": smaller}}
+
+    def _or_part(self, ref: dict[str, Any]) -> dict[str, Any]:
+        name = f"{ref['$ref'].rpartition('/')[2]}Part"
+        part = self._part(ref)
+        part["description"] = "What `fields=` names."
+        self.components[name] = {**part, "title": name}
+        return {"anyOf": [ref, {"$ref": _REF.format(name=name)}]}
+
+    def _part(self, schema: Any) -> Any:
+        """The schema without anything that must be there."""
+        if isinstance(schema, list):
+            return [self._part(part) for part in schema]
+        if not isinstance(schema, dict):
+            return schema
+        if "$ref" in schema:
+            return self._part(self.components[schema["$ref"].rpartition("/")[2]])
+        # A list: a field of this name would be a mapping.
+        kept = {name: part for name, part in schema.items() if name != "required" or not isinstance(part, list)}
+        return {name: self._part(part) for name, part in kept.items()}
+
+
+def _portable(schema: Any) -> Any:
+    r"""The schema with its patterns in the dialect of JSON Schema (ECMA-262), where `$` is what `\Z` is in Python."""
+    if isinstance(schema, list):
+        return [_portable(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: _portable(part) for name, part in schema.items()}
+    if isinstance(pattern := found.get("pattern"), str):
+        found["pattern"] = pattern.replace(r"\Z", "$")
+    return found
+
 
 def _tag(route: Route) -> str:
     return route.path.removeprefix(API).split("/")[1]
 
 
+def operation_id(route: Route) -> str:
+    """The name of a call, e.g. `show_carts`."""
+    return f"{route.operation.handler.__name__}_{_tag(route)}"
+
+
 def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
     operation = route.operation
     found: dict[str, Any] = {
-        "operationId": f"{operation.handler.__name__}_{_tag(route)}",
+        "operationId": operation_id(route),
         "summary": operation.summary,
         "tags": [_tag(route)],
         "parameters": [*_path_parameters(route.path), *_query_parameters(operation), *_header_parameters(operation)],
-        "responses": _responses(operation, schemas),
+        "responses": _responses(route, schemas),
     }
     if operation.description:
         found["description"] = operation.description
@@ -106,7 +169,8 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
         content = {media: {"schema": schemas.ref(operation.body.shape)} for media in operation.body.types}
         found["requestBody"] = {"required": not operation.body.optional, "content": content}
     elif operation.media is not None:
-        found["requestBody"] = {"required": True, "content": {operation.media: {"schema": {"type": "string"}}}}
+        schema = {"type": "string", "minLength": 1}
+        found["requestBody"] = {"required": True, "content": {operation.media: {"schema": schema}}}
     return found
 
 
@@ -119,7 +183,7 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
 
 
 def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
-    schema = msgspec.json.schema(operation.query.shape)
+    schema = _portable(msgspec.json.schema(operation.query.shape))
     properties = schema["$defs"][operation.query.shape.__name__]["properties"]
     found = [
         {"name": name, "in": "query", "description": _described(value), "schema": _not_null(value)}
@@ -170,11 +234,14 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
             )
         )
     if operation.conditional:
-        etag = {"type": "string", "pattern": r'^(\*|"[0-9]{1,18}")$'}
+        etag = {"anyOf": [{"type": "string", "pattern": '^"[0-9]{1,18}"$'}, {"type": "string", "const": "*"}]}
         if operation.writes:
             found.append(_header("If-Match", "Only if the entity still has this ETag; else 412.", etag))
         else:
             found.append(_header("If-None-Match", "304 if the entity still has this ETag.", {"type": "string"}))
+    if operation.signature is not None:
+        signature = _header(operation.signature, "Signs the body, see above.", {"type": "string"})
+        found.append({**signature, "required": True})
     if operation.waits:
         found.append(_header("Prefer", "`wait=N`: wait up to N seconds, 10 at most.", {"type": "string"}))
     if operation.consistent:
@@ -187,10 +254,13 @@ def _header(name: str, description: str, schema: dict[str, Any]) -> dict[str, An
     return {"name": name, "in": "header", "description": description, "schema": schema}
 
 
-def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
+    operation = route.operation
     normal: dict[str, Any] = {"description": "Done.", "headers": _success_headers(operation)}
+    if links := LINKS.get(operation_id(route)):
+        normal["links"] = {link.name: link.document() for link in links}
     if operation.response is not None:
-        normal["content"] = {"application/json": {"schema": schemas.ref(operation.response)}}
+        normal["content"] = {"application/json": {"schema": schemas.answer(operation)}}
     found = {str(operation.status): normal}
     for status, meaning in operation.also:
         found[str(status)] = {**normal, "description": meaning}
@@ -200,7 +270,7 @@ def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     for code in _codes(operation):
         by_status.setdefault(KINDS[code].status, []).append(code)
     for status, codes in sorted(by_status.items()):
-        found[str(status)] = _problem(codes)
+        found[str(status)] = _problem(status, codes)
     return found
 
 
@@ -237,11 +307,13 @@ def _codes(operation: Operation) -> list[str]:
     return list(dict.fromkeys(codes))
 
 
-def _problem(codes: list[str]) -> dict[str, Any]:
+def _problem(status: int, codes: list[str]) -> dict[str, Any]:
     description = "; ".join(f"`{code}`: {title_of(code)}" for code in codes)
     headers = ["X-Request-Id"]
-    if {KINDS[code].status for code in codes} & {409, 503}:
+    if status in (409, 503):
         headers.append("Retry-After")
+    if status == 401:  # noqa: PLR2004 - the status as such
+        headers.append("WWW-Authenticate")
     return {
         "description": f"{description}.",
         "headers": _refs(*headers),

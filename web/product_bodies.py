@@ -38,7 +38,7 @@ TextPatch = str | dict[str, str | None] | None
 class NewMoney(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An amount as a decimal string in the currency's own number of decimals."""
 
-    amount: Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?$")]
+    amount: Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?\Z")]
     currency: Annotated[str, msgspec.Meta(min_length=3, max_length=3)]
 
 

@@ -57,8 +57,18 @@ def test_a_new_product_claims_its_handle_and_skus() -> None:
     outcome = it.when(TEE)
     assert outcome.events == (ProductCreated(at=it.now, product=TEE),)
     assert outcome.reply == ProductKept(id="one", version=1, changed=True)
-    assert outcome.claims == (Claim("handle", "tee"), Claim("sku", "TEE-S"), Claim("sku", "TEE-L"))
+    assert outcome.claims == (
+        Claim("handle", "tee"),
+        Claim("handle", "one"),
+        Claim("sku", "TEE-S"),
+        Claim("sku", "TEE-L"),
+    )
     assert it.wake_at is None
+
+
+def test_a_handle_that_is_the_products_own_id_is_claimed_once() -> None:
+    outcome = Entity(Product()).when(replace(PLAIN, handle="one"))
+    assert outcome.claims == (Claim("handle", "one"), Claim("sku", "MUG"))
 
 
 def test_a_product_that_exists_is_not_created_again() -> None:
@@ -168,7 +178,7 @@ def test_an_import_creates_a_product_that_is_new() -> None:
     it = Entity(Product())
     outcome = it.when(PutProduct(product=PLAIN))
     assert outcome.events == (ProductCreated(at=it.now, product=PLAIN),)
-    assert outcome.claims == (Claim("handle", "mug"), Claim("sku", "MUG"))
+    assert outcome.claims == (Claim("handle", "mug"), Claim("handle", "one"), Claim("sku", "MUG"))
 
 
 def test_a_blank_text_of_an_import_clears_that_language() -> None:
@@ -299,3 +309,38 @@ def test_the_public_form_leads_with_the_first_price() -> None:
 def test_a_log_that_does_not_begin_with_the_creation_is_an_error() -> None:
     with pytest.raises(ValueError, match="before the product's creation"):
         Product().evolve(None, ProductArchived(at=datetime(2026, 3, 1, tzinfo=UTC)))
+
+
+@pytest.mark.parametrize(
+    ("product", "pointer"),
+    [
+        (replace(PLAIN, title={"en": "Mug\x07"}), "/title"),
+        (replace(PLAIN, title={"en": "Mug", "de": "Be\ncher"}), "/title"),
+        (replace(PLAIN, vendor="Ann\t& Co"), "/vendor"),
+        (replace(PLAIN, type="Cup\x1b"), "/type"),
+        (replace(PLAIN, tags=("hot", "co\x00ld")), "/tags/1"),
+        (replace(PLAIN, seo=Seo(title={"en": "Mug\x7f"})), "/seo/title"),
+        (replace(PLAIN, description={"en": "<p>hot\x08</p>"}), "/description"),
+        (replace(PLAIN, media=(Media(url="https://example.com/\x01.jpg"),)), "/media/0/url"),
+        (variant(title={"en": "blue\x85"}), "/variants/0/title"),
+        (variant(barcode="12\r34"), "/variants/0/barcode"),
+        (variant(tax_class="re\nduced"), "/variants/0/tax_class"),
+    ],
+)
+def test_control_characters_are_refused(product: CreateProduct, pointer: str) -> None:
+    outcome = Entity(Product()).when(product)
+    assert outcome.rejection is not None
+    assert (outcome.rejection.status, outcome.rejection.errors[0].pointer) == (422, pointer)
+
+
+def test_an_options_names_and_values_are_refused_with_control_characters() -> None:
+    size = (Option(name="Si\nze", values=("S", "L\t")),)
+    outcome = Entity(Product()).when(replace(PLAIN, options=size))
+    assert outcome.rejection is not None
+    assert {"/options/0", "/options/0/values/1"} <= {fault.pointer for fault in outcome.rejection.errors}
+
+
+def test_a_description_may_have_lines() -> None:
+    text = {"en": "<p>hot</p>\r\n\t<p>cold</p>"}
+    outcome = Entity(Product()).when(replace(PLAIN, description=text, seo=Seo(description={"en": "hot\ncold"})))
+    assert outcome.rejection is None

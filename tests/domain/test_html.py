@@ -50,3 +50,7 @@ def test_paragraphs_that_were_never_closed_are_not_deep() -> None:
 
 def test_a_close_without_its_opening_makes_no_room() -> None:
     assert sanitise("<div></b>" * 102).count("<div>") == 100
+
+
+def test_control_characters_are_left_out_and_lines_stay() -> None:
+    assert sanitise("<p>a\x0bb&#11;c\x85</p>\r\n\t<p>d</p>") == "<p>abc</p>\n\t<p>d</p>"

@@ -27,7 +27,7 @@ def read(data: str | bytes, code: str = "USD") -> tuple[ProductReader, dict[str,
     found = list(reader.read([data if isinstance(data, bytes) else data.encode()]))
     products = {product.handle: product for product in found if isinstance(product, ParsedProduct)}
     refused = {row.line: row.reason for row in found if isinstance(row, Refused)}
-    assert reader.rows == sum(product.rows for product in products.values()) + len(refused)
+    assert reader.rows == sum(len(product.lines) for product in products.values()) + len(refused)
     assert len(found) == len(products) + len(refused)
     return reader, products, refused
 
@@ -40,8 +40,7 @@ def test_a_product_over_several_rows_is_read_whole() -> None:
     _, products, refused = read((DATA / "odd-shapes.csv").read_bytes())
     assert refused == {}
     assert products["linen-shirt"] == ParsedProduct(
-        line=2,
-        rows=4,
+        lines=(2, 5, 6, 8),
         handle="linen-shirt",
         title="Linen Shirt",
         description='<p>Light, "breathable" linen.</p>\n<ul>\n<li>Made to last</li>\n</ul>',
@@ -218,7 +217,7 @@ def test_title_as_an_option_of_its_own_stays() -> None:
 def test_a_first_row_without_a_variant_gives_the_product_to_the_rows_below() -> None:
     _, products, refused = rows("tea,Tea,,,,,https://example.com/t.jpg,", "tea,,4.5,Size,Small,T-S,,3")
     assert refused == {}
-    assert (products["tea"].rows, products["tea"].title, len(products["tea"].media)) == (2, "Tea", 1)
+    assert (len(products["tea"].lines), products["tea"].title, len(products["tea"].media)) == (2, "Tea", 1)
     assert products["tea"].variants[0].price == Money(450, "USD")
 
 

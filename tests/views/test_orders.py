@@ -135,6 +135,13 @@ async def test_an_empty_list_is_an_empty_page(desk: Desk, forms: Any) -> None:
     assert forms.asked == []
 
 
+async def test_a_cursor_of_a_list_with_other_filters_is_refused(desk: Desk) -> None:
+    await desk.put(order("a"), order("b"))
+    cursor = (await desk.view.find(OrderFilters(), 1)).next
+    with pytest.raises(ValueError, match="other filters"):
+        await desk.view.find(OrderFilters(status="open"), 1, cursor)
+
+
 @pytest.mark.parametrize("cursor", ["", "x", "W10", "WyJuZXdlc3QiLCIyMDI2LTAxLTAxIiwiYSJd", "%%%"])
 async def test_a_broken_cursor_is_told_in_a_sentence(desk: Desk, cursor: str) -> None:
     with pytest.raises(ValueError, match="The cursor is broken"):

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from ultramarket.views.pages import Page, page_of, read_cursor, write_cursor
+from ultramarket.views.orders import OrderFilters
+from ultramarket.views.pages import Page, list_mark, page_of, read_cursor, write_cursor
+from ultramarket.views.products import ProductFilters
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -30,9 +32,24 @@ def test_a_cursor_with_a_key_that_makes_no_sense_is_refused(key: Any, kind: Any)
         read_cursor(write_cursor("newest", key, "p1"), "newest", kind)
 
 
-def test_a_cursor_of_another_order_is_refused() -> None:
-    with pytest.raises(ValueError, match="another order"):
+def test_a_cursor_of_another_list_is_refused() -> None:
+    with pytest.raises(ValueError, match="other filters or in another order"):
         read_cursor(write_cursor("title", "a", "p1"), "name", str)
+
+
+def test_view_filters_and_order_tell_lists_apart() -> None:
+    lists = [
+        list_mark("products", ProductFilters()),
+        list_mark("products", ProductFilters(sort="title")),
+        list_mark("products", ProductFilters(options={"Size": "M"})),
+        list_mark("products", ProductFilters(price_min=Decimal("12.90"))),
+        list_mark("orders", OrderFilters()),
+        list_mark("orders", OrderFilters(since=NOON)),
+    ]
+    assert len(set(lists)) == 6
+    assert list_mark("products", ProductFilters(options={"A": "1", "B": "2"})) == list_mark(
+        "products", ProductFilters(options={"B": "2", "A": "1"})
+    )
 
 
 def test_the_last_page_has_no_next() -> None:

@@ -270,6 +270,13 @@ async def test_a_cursor_of_another_order_is_refused(shop: Shop) -> None:
         await shop.view.find(ProductFilters(sort="newest"), 1, cursor)
 
 
+async def test_a_cursor_of_a_list_with_other_filters_is_refused(shop: Shop) -> None:
+    await shop.put(product("a"), product("b"))
+    cursor = (await shop.view.find(ProductFilters(), 1)).next
+    with pytest.raises(ValueError, match="other filters"):
+        await shop.view.find(ProductFilters(status=None), 1, cursor)
+
+
 @pytest.mark.parametrize("limit", [0, -1, 101])
 async def test_a_limit_out_of_range_is_refused(shop: Shop, limit: int) -> None:
     with pytest.raises(ValueError, match="from 1 to 100"):

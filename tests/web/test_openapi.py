@@ -8,6 +8,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.web.world import Client
 from web import openapi
+from web.links import LINKS
 from web.problems import KINDS
 from web.routes import API, ROUTES
 
@@ -92,3 +93,65 @@ def test_every_code_that_an_actor_or_the_runtime_answers_with_is_known() -> None
     codes = {code for source in sources for code in pattern.findall(source.read_text())}
     assert "mailbox_full" in codes
     assert codes <= KINDS.keys()
+
+
+def _operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {operation["operationId"]: operation for item in document["paths"].values() for operation in item.values()}
+
+
+def test_every_link_leads_from_a_call_to_a_call(document: dict[str, Any]) -> None:
+    operations = _operations(document)
+    assert LINKS.keys() <= operations.keys()
+    for source, links in LINKS.items():
+        assert len({link.name for link in links}) == len(links), source
+        for link in links:
+            names = {parameter["name"] for parameter in operations[link.to]["parameters"]}
+            assert link.parameters.keys() <= names, (source, link.name)
+            assert link.body is None or "requestBody" in operations[link.to]
+
+
+def test_every_link_names_values_that_there_are(document: dict[str, Any]) -> None:
+    operations, schemas = _operations(document), document["components"]["schemas"]
+    for source, links in LINKS.items():
+        responses = operations[source]["responses"]
+        normal = next(responses[status] for status in ("200", "201", "202") if status in responses)
+        sent = {parameter["name"] for parameter in operations[source]["parameters"]}
+        for link in links:
+            body = link.body.values() if isinstance(link.body, dict) else ()
+            for expression in (*link.parameters.values(), *body):
+                place, _, name = expression.partition("#" if "#" in expression else ".header.")
+                if place == "$response.body":
+                    schema = normal["content"]["application/json"]["schema"]
+                    assert _has(schema, name.split("/")[1:], schemas), (source, expression)
+                else:
+                    assert name in (normal["headers"] if place == "$response" else sent), (source, expression)
+
+
+def _has(schema: dict[str, Any], steps: list[str], schemas: dict[str, Any]) -> bool:
+    """Whether a value of the schema can have something at the JSON pointer."""
+    if "$ref" in schema:
+        return _has(schemas[schema["$ref"].rpartition("/")[2]], steps, schemas)
+    if not steps:
+        return True
+    if "anyOf" in schema:
+        return any(_has(part, steps, schemas) for part in schema["anyOf"])
+    inner = schema.get("items") if steps[0].isdigit() else schema.get("properties", {}).get(steps[0])
+    return inner is not None and _has(inner, steps[1:], schemas)
+
+
+def test_patterns_are_those_of_json_schema(document: dict[str, Any]) -> None:
+    schema = document["components"]["schemas"]["NewMoney"]
+    assert schema["properties"]["amount"]["pattern"] == r"^[0-9]+(\.[0-9]+)?$"
+    assert r"\\Z" not in msgspec.json.encode(document).decode()
+
+
+def test_what_fields_can_make_smaller_is_described_so(document: dict[str, Any]) -> None:
+    operations = _operations(document)
+    schema = operations["show_products"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert schema == {"anyOf": [{"$ref": "#/components/schemas/Product"}, {"$ref": "#/components/schemas/ProductPart"}]}
+    part = document["components"]["schemas"]["ProductPart"]
+    assert "required" not in part
+    assert "required" not in part["properties"]["variants"]["items"]
+    page = operations["index_orders"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert page["required"] == ["items", "next"]
+    assert page["properties"]["items"]["items"]["anyOf"][1] == {"$ref": "#/components/schemas/OrderPart"}

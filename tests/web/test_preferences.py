@@ -1,6 +1,9 @@
+from typing import Any
+
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from tests.web.world import Client, problem
 from web.preferences import expected_version, languages, preferences, text_in, wait_seconds
 
 TEXT = {"en": "Shirt", "de": "Hemd", "pt-br": "Camisa"}
@@ -50,3 +53,12 @@ def test_the_first_of_repeated_preferences_counts() -> None:
 )
 def test_only_an_etag_of_ours_names_a_version(header: str, version: int | None) -> None:
     assert expected_version(make_mocked_request("PATCH", "/", headers={"If-Match": header})) == version
+
+
+@pytest.mark.parametrize("etag", ['W/"3"', '"foreign"'])
+async def test_an_etag_that_is_none_of_ours_is_told_in_words(client: Client, cart: dict[str, Any], etag: str) -> None:
+    answer = await client.patch(f"/api/v1/carts/{cart['id']}", json={}, headers={"If-Match": etag})
+    document = await problem(answer, 412, "version_mismatch")
+    assert document["detail"] == (
+        "This is version 3, and the ETag that came is none of its own: read it again and repeat the change."
+    )

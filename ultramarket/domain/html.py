@@ -5,6 +5,8 @@ from collections import Counter
 
 import nh3
 
+from ultramarket.domain.texts import without_control
+
 DEEPEST = 100
 """Elements that may stand in each other; real texts have a dozen, and the parser's time grows with the square."""
 
@@ -81,8 +83,9 @@ def _flattened(html: str) -> str:
 def sanitise(html: str) -> str:
     """Return the HTML with text, structure, links and pictures only.
 
-    Scripts, styles, forms, frames, event handlers, classes, comments and addresses that are not http, https, mailto or
-    tel are left out; text that is no HTML comes back with `&` and `<` written as entities, and so do tags nested deeper
-    than `DEEPEST`.
+    Scripts, styles, forms, frames, event handlers, classes, comments, control characters (word processors leave some
+    behind) and addresses that are not http, https, mailto or tel are left out; text that is no HTML comes back with `&`
+    and `<` written as entities, and so do tags nested deeper than `DEEPEST`.
     """
-    return _CLEANER.clean(_flattened(html)).strip()
+    # Once more at the end: `&#11;` is one, too.
+    return without_control(_CLEANER.clean(_flattened(without_control(html)))).strip()

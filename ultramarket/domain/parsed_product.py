@@ -70,13 +70,11 @@ class ParsedProduct(msgspec.Struct, frozen=True, kw_only=True):
     """A product with at least one variant.
 
     Attributes:
-        line: where its first row begins in the file.
-        rows: how many rows of the file are in it.
+        lines: where each row that is in it begins in the file.
         description: safe HTML.
     """
 
-    line: int
-    rows: int
+    lines: tuple[int, ...]
     handle: str
     title: str
     description: str
@@ -157,7 +155,7 @@ class ProductRows:
         return [
             msgspec.structs.replace(
                 self._product,
-                rows=len(self._lines),
+                lines=tuple(self._lines),
                 options=tuple(options),
                 media=tuple(ParsedMedia(url, alt) for url, (_, alt) in media),
                 variants=tuple(variants),
@@ -169,8 +167,7 @@ class ProductRows:
         if not title:
             raise Fault("Title: is missing in the first row of the product")
         return ParsedProduct(
-            line=row.line,
-            rows=0,
+            lines=(),
             handle=self.handle,
             title=title,
             description=sanitise(row.cell("body")),

@@ -16,12 +16,16 @@ def invalid(faults: Sequence[Fault]) -> Rejection:
 
 
 def version_mismatch(expect: int | None, version: int) -> Rejection | None:
-    """412 `version_mismatch` where the caller expects another version than the present one; None where all is well."""
+    """412 `version_mismatch` where the caller expects another version than the present one; None where all is well.
+
+    A version below 0 stands for what was no version of ours at all.
+    """
     if expect is None or expect == version:
         return None
+    other = f"not {expect}" if expect >= 0 else "and the ETag that came is none of its own"
     return Rejection(
         "version_mismatch",
-        f"This is version {version}, not {expect}: read it again and repeat the change.",
+        f"This is version {version}, {other}: read it again and repeat the change.",
         412,
         extra={"version": str(version)},
     )

@@ -14,10 +14,9 @@ from ultramarket.ports.database import Connection, Database
 from ultramarket.ports.vault import ERASED, Vault
 from ultramarket.views.folding import storable
 from ultramarket.views.follower import LogEvent
-from ultramarket.views.pages import Conditions, Page, checked_limit, page_of, read_cursor, write_cursor
+from ultramarket.views.pages import Conditions, Page, checked_limit, list_mark, page_of, read_cursor, write_cursor
 from ultramarket.views.reading import ReadMany, newest
 
-_ORDER = "newest"
 # The same version is written again: a rebuild renews what an older release wrote.
 _CARDS = """
 insert into order_card (id, version, number, status, payment_status, email_token, currency, total, placed_at)
@@ -92,8 +91,9 @@ class OrderView:
         """
         sql, args = self.query(filters, checked_limit(limit), cursor)
         rows = await self._database.fetch(sql, *args)
+        mark = list_mark("orders", filters)
         page = page_of(
-            [row["id"] for row in rows], [write_cursor(_ORDER, row["placed_at"], row["id"]) for row in rows], limit
+            [row["id"] for row in rows], [write_cursor(mark, row["placed_at"], row["id"]) for row in rows], limit
         )
         forms = await self._shown("order", list(page.items)) if page.items else {}
         return Page(items=tuple(forms[id].value for id in page.items if id in forms), next=page.next)
@@ -118,7 +118,7 @@ class OrderView:
         if filters.until is not None:
             conditions.add("c.placed_at < {it}", it=filters.until)
         if cursor is not None:
-            key, id = read_cursor(cursor, _ORDER, datetime)
+            key, id = read_cursor(cursor, list_mark("orders", filters), datetime)
             conditions.add("(c.placed_at, c.id) < ({key}, {id})", key=key, id=id)
         sql = (
             "select c.id, c.placed_at from order_card c "  # noqa: S608 - only text of this module; values are parameters

@@ -1,5 +1,6 @@
 """Pages of a list by keyset: a cursor says after which row the next page begins, so rows may come and go meanwhile."""
 
+import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -69,25 +70,31 @@ def checked_amount(amount: Decimal, name: str) -> Decimal:
     return amount
 
 
-def write_cursor(order: str, key: Key, id: str) -> str:
-    """The cursor of the row with this key and id, in a list of this order."""
-    return urlsafe_b64encode(msgspec.json.encode((order, key, id))).decode().rstrip("=")
+def list_mark(view: str, filters: msgspec.Struct) -> str:
+    """What tells a list from others: a hash of its view, filters and order."""
+    text = msgspec.json.encode((view, filters), order="deterministic")
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
-def read_cursor(cursor: str, order: str, key: type[Key]) -> tuple[Any, str]:
+def write_cursor(mark: str, key: Key, id: str) -> str:
+    """The cursor of the row with this key and id, in the list with this mark."""
+    return urlsafe_b64encode(msgspec.json.encode((mark, key, id))).decode().rstrip("=")
+
+
+def read_cursor(cursor: str, mark: str, key: type[Key]) -> tuple[Any, str]:
     """Key and id of the row after which the page begins.
 
     A cursor is not signed: it holds nothing but values of a row that its owner was shown, and they are only compared.
 
     Raises:
-        ValueError: it is broken, or of a list in another order.
+        ValueError: it is broken, or of another list.
     """
     try:
-        found_order, value, id = _decoded(cursor, key)
+        found, value, id = _decoded(cursor, key)
     except (ValueError, OverflowError, msgspec.MsgspecError) as error:
         raise ValueError("The cursor is broken: take it as `next` gave it, or begin without one.") from error
-    if found_order != order:
-        raise ValueError("The cursor belongs to a list in another order: begin without one.")
+    if found != mark:
+        raise ValueError("The cursor belongs to a list with other filters or in another order: begin without one.")
     return value, id
 
 
@@ -95,7 +102,7 @@ def _decoded(cursor: str, key: type[Key]) -> tuple[str, Key, str]:
     if len(cursor) > _CURSOR_LETTERS:
         raise ValueError("too long")
     raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    order, value, id = msgspec.json.decode(raw, type=tuple[str, str, str])
+    mark, value, id = msgspec.json.decode(raw, type=tuple[str, str, str])
     typed = msgspec.convert(value, key)
     if isinstance(typed, str):
         storable(typed, "cursor")
@@ -105,7 +112,7 @@ def _decoded(cursor: str, key: type[Key]) -> tuple[str, Key, str]:
         raise ValueError("no time zone")
     else:
         typed = typed.astimezone(UTC)  # what has no such time in UTC, the database has not either
-    return order, typed, storable(id, "cursor")
+    return mark, typed, storable(id, "cursor")
 
 
 def page_of(items: Sequence[Item], cursors: Sequence[str], limit: int) -> Page[Item]:

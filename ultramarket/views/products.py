@@ -21,6 +21,7 @@ from ultramarket.views.pages import (
     Page,
     checked_amount,
     checked_limit,
+    list_mark,
     page_of,
     read_cursor,
     write_cursor,
@@ -129,7 +130,8 @@ class ProductView:
         sql, args = self.query(filters, checked_limit(limit), cursor)
         rows = await self._database.fetch(sql, *args)
         items = [FoundProduct(msgspec.json.decode(row["body"], type=ShownProduct), row["in_stock"]) for row in rows]
-        return page_of(items, [write_cursor(filters.sort, row["key"], row["id"]) for row in rows], limit)
+        mark = list_mark("products", filters)
+        return page_of(items, [write_cursor(mark, row["key"], row["id"]) for row in rows], limit)
 
     def query(self, filters: ProductFilters, limit: int, cursor: str | None) -> tuple[str, list[Any]]:
         """The statement of a page and one item more, and its parameters.
@@ -148,7 +150,7 @@ class ProductView:
         _card_conditions(conditions, filters)
         _variant_conditions(conditions, filters)
         if cursor is not None:
-            key, id = read_cursor(cursor, filters.sort, order.key)
+            key, id = read_cursor(cursor, list_mark("products", filters), order.key)
             comparison = ">" if order.direction == "asc" else "<"
             conditions.add(f"({order.column}, c.id) {comparison} ({{key}}, {{id}})", key=key, id=id)
         # Stock is asked for the rows of the page alone: inside, the planner would hash all variants for it.

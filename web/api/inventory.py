@@ -6,10 +6,13 @@ import msgspec
 from aiohttp import web
 
 from ultramarket.messages.inventory import MAIN, AdjustStock, ShownStock, StockKept
+from web.addresses import check_line
 from web.answers import entity, not_modified
+from web.api.carts import QUOTER
 from web.bodies import Body
 from web.operation import ask, operation
 from web.preferences import expected_version, unchanged
+from web.principal import PRINCIPAL
 from web.problems import refuse
 from web.services import SHOP
 
@@ -29,8 +32,13 @@ ADJUSTMENT = Body(Adjustment)
 
 @operation(response=ShownStock, conditional=True)
 async def show(request: web.Request) -> web.Response:
-    """Show the stock of a SKU."""
+    """Show the stock of a SKU.
+
+    Of a SKU that is not sold, because its product is not published, staff alone are told.
+    """
     sku = request.match_info["sku"]
+    if not request[PRINCIPAL].staff and await request.app[QUOTER].find(sku) is None:
+        refuse("not_found", "No product has this SKU.")
     stock = await _stock(request, sku)
     return not_modified(stock.version) if unchanged(request, stock.version) else entity(stock, stock.version)
 
@@ -44,6 +52,8 @@ async def adjust(request: web.Request) -> web.Response:
     new = await ADJUSTMENT.read(request)
     if new.delta == 0:
         refuse("invalid", "The delta must not be 0.", pointer="/delta")
+    check_line(new.reason, "/reason")
+    check_line(new.location, "/location")
     await _stock(request, sku)  # 404 for a SKU that no product has
     command = AdjustStock(delta=new.delta, reason=new.reason, location=new.location, expect=expected_version(request))
     answer = await ask(request, "inventory", sku, command)
