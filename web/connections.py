@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import os
 from typing import Any
 
 import structlog
@@ -10,8 +9,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from ultramarket.errors import Rejection
-from web.middlewares import dress, given_id
+from web.middlewares import dress, given_id, new_id
 from web.problems import KINDS, response
+from web.turnstile import ADMISSION, OneTooMany, Turnstile
 
 _log = structlog.get_logger("web.access")
 # The application writes its own access log, without what a query may tell about a person.
@@ -19,7 +19,7 @@ _log = structlog.get_logger("web.access")
 _OPTIONS: dict[str, Any] = {"access_log": None, "keepalive_timeout": 75.0}
 
 
-class Connection(web.RequestHandler):
+class Connection(Turnstile):
     """A connection that answers what it can't read with a problem document, and keeps it out of the log.
 
     aiohttp would answer in plain text, name itself, and log the bytes at fault as an error: they may be anybody's
@@ -74,11 +74,14 @@ class Runner(web.AppRunner):
         manager = super().server
         if manager is None:
             return None
-        return functools.partial(Connection, manager, loop=asyncio.get_running_loop(), **_OPTIONS)
+        admission = self.app[ADMISSION]
+        loop = asyncio.get_running_loop()
+        connection = functools.partial(Connection, manager, admission=admission, loop=loop, **_OPTIONS)
+        return lambda: connection() if admission.has_connection() else OneTooMany(admission, connection)
 
 
 def _problem(request: web.BaseRequest, rejection: Rejection, exc: BaseException | None) -> web.Response:
-    request_id = given_id(request) or os.urandom(16).hex()
+    request_id = given_id(request) or new_id()
     answer = response(rejection, request_id)
     answer.force_close()
     dress(answer, request_id)

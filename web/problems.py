@@ -108,6 +108,9 @@ KINDS: dict[str, Kind] = {
     ),
     "deadline_passed": Kind(503, "Deadline passed", "The command waited too long; repeat it with its key."),
     "mailbox_full": Kind(503, "Too busy", "More is asked of this part of the shop than it can take: try again."),
+    "overloaded": Kind(
+        503, "Overloaded", "More is asked of the shop than it can do just now: try again after `Retry-After` seconds."
+    ),
     "not_ready": Kind(503, "Not ready", "This part of the shop is starting up: try again."),
     "newer_version": Kind(503, "Newer version", "A newer version of the shop is taking over: try again."),
     "shutting_down": Kind(503, "Shutting down", "This process is stopping: try again."),
@@ -126,7 +129,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         type: address of a page about the code.
         code: stable, for programs.
         detail: what to do, for people.
-        instance: the request, by its id.
+        instance: the request by its id; where repeats with a key are told the same, what they have in common.
         errors: the parts of the request that are at fault.
     """
 
@@ -140,12 +143,19 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Refused(Exception):
-    """Ends the handling of a request with a problem document."""
+    """Ends the handling of a request with a problem document.
 
-    def __init__(self, rejection: Rejection, *, replayed: bool = False) -> None:
+    Attributes:
+        rejection: why.
+        replayed: this is the answer to an earlier request again.
+        occurrence: the document's `instance` where repeats are told the same; None: the request's id.
+    """
+
+    def __init__(self, rejection: Rejection, *, replayed: bool = False, occurrence: str | None = None) -> None:
         super().__init__(rejection.code)
         self.rejection = rejection
         self.replayed = replayed
+        self.occurrence = occurrence
 
 
 def refuse(code: str, detail: str = "", *, pointer: str | None = None, **extra: str) -> NoReturn:
@@ -172,15 +182,15 @@ def title_of(code: str) -> str:
     return kind.title if kind else code.replace("_", " ").capitalize()
 
 
-def response(rejection: Rejection, request_id: str, headers: dict[str, str] | None = None) -> web.Response:
-    """The answer that tells a refusal."""
+def response(rejection: Rejection, occurrence: str, headers: dict[str, str] | None = None) -> web.Response:
+    """The answer that tells a refusal; `occurrence` is the request's id, or what its repeats have in common."""
     document: dict[str, Any] = {
         "type": f"/problems/{rejection.code.replace('_', '-')}",
         "title": title_of(rejection.code),
         "status": rejection.status,
         "code": rejection.code,
         "detail": rejection.detail,
-        "instance": f"urn:request:{request_id}",
+        "instance": f"urn:request:{occurrence}",
     }
     if rejection.errors:
         document["errors"] = rejection.errors

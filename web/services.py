@@ -10,12 +10,14 @@ from aioprometheus.collectors import Registry
 
 from ultramarket.domain.shop import Channel, ShopRules
 from ultramarket.messages.order import ShownOrder
+from ultramarket.ports.access_log import Access, AccessLog
 from ultramarket.ports.asking import Actors
 from ultramarket.ports.uploads import Uploads
 from ultramarket.ports.vault import Vault
 from ultramarket.views.orders import OrderFilters
 from ultramarket.views.pages import Page
 from ultramarket.views.products import FoundProduct, ProductFilters
+from web.admission import Admission
 
 AuthenticateSandbox = Callable[[str, Literal["ok", "failed"]], Awaitable[bool]]
 Health = Callable[[], Awaitable[dict[str, str]]]
@@ -60,6 +62,10 @@ def _nothing() -> None:
     """No gauges to bring up to date."""
 
 
+def _unlogged(_access: Access) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shop:
     """The services behind the web layer.
@@ -71,6 +77,8 @@ class Shop:
         health: each store with `ok` or what is wrong with it.
         metrics: what `/metrics` shows; bootstrap registers the gauges of the runtime here too.
         refresh_metrics: brings those gauges up to date; called before each scrape.
+        log_access: told of every request that was answered.
+        admission: how many requests and connections may come in.
         request_seconds: deadline of a request.
         upload_seconds: deadline of a request that uploads a file.
     """
@@ -89,6 +97,8 @@ class Shop:
     gateways: frozenset[str] = frozenset({"sandbox"})
     metrics: Registry = field(default_factory=Registry)
     refresh_metrics: Refresh = _nothing
+    log_access: AccessLog = _unlogged
+    admission: Admission = field(default_factory=Admission)
     request_seconds: float = 15.0
     upload_seconds: float = 900.0
 

@@ -192,6 +192,21 @@ async def test_a_slow_gateway_answers_after_its_time(gateway: SandboxGateway, mo
     assert waited == [0, 0]
 
 
+async def test_a_gateway_that_hangs_has_done_the_work_and_says_so_when_asked_again(
+    gateway: SandboxGateway, database: Database
+) -> None:
+    hanging = asyncio.create_task(gateway.call(authorise("hang")))
+    async with asyncio.timeout(5):
+        while await kept(database, "um:o:authorise") is None:  # noqa: ASYNC110 - the row is the only sign of it
+            await asyncio.sleep(0.01)
+    again = await gateway.call(authorise("hang"))
+    assert (again.outcome, again.authorised) == ("ok", 1000)
+    assert not hanging.done()
+    hanging.cancel()
+    await asyncio.gather(hanging, return_exceptions=True)
+    assert await kept(database, "um:o:authorise") == ("authorise", "p", "ok", "", 2)
+
+
 async def test_many_at_once_under_one_key_do_it_once(gateway: SandboxGateway, database: Database) -> None:
     results = await asyncio.gather(*(gateway.call(authorise()) for _ in range(6)))
     assert set(results) == {results[0]}

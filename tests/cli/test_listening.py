@@ -1,9 +1,10 @@
 import errno
+import resource
 import socket
 
 import pytest
 
-from ultramarket.cli.listening import open_sockets, refusal, url_of
+from ultramarket.cli.listening import allow_connections, open_sockets, refusal, url_of
 from ultramarket.errors import ConfigurationError, UltraMarketError
 
 
@@ -66,3 +67,23 @@ def test_other_refusals_say_what_the_system_says() -> None:
     assert str(refusal(OSError(errno.ENOBUFS, "No buffer space"), "h", 80)) == (
         "Listening on port 80 of h failed: No buffer space."
     )
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "set_to"),
+    [
+        (1024, 4096, [(2500, 4096)]),
+        (1024, 2000, [(2000, 2000)]),
+        (1024, resource.RLIM_INFINITY, [(2500, resource.RLIM_INFINITY)]),
+        (4096, 4096, []),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, []),
+    ],
+)
+def test_open_files_are_allowed_as_far_as_connections_need_and_the_system_lets(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, set_to: list[tuple[int, int]]
+) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: given.append(limits))
+    allow_connections(2000)
+    assert given == set_to

@@ -3,7 +3,8 @@
 What it does is chosen by the payment's method:
 
 - `ok`, `slow` (answers after some seconds), `lost_answer` (does the work, then the connection breaks; the same key
-  again tells what was done), `unavailable` (fails twice a key, then works): the amount is held
+  again tells what was done), `unavailable` (fails twice a key, then works), `hang` (does the work, then says nothing
+  for a minute, longer than anybody waits; the same key again tells at once what was done): the amount is held
 - `requires_action`: the buyer must act first, see `SandboxGateway.authenticate`
 - `declined`, `insufficient_funds`: refused with this code; any other method: refused with `unknown_method`
 """
@@ -19,7 +20,7 @@ from ultramarket.errors import Unavailable
 from ultramarket.messages.payment import GatewayCall, GatewayResult
 from ultramarket.ports.database import Database, Row
 
-HOLDING = ("ok", "slow", "lost_answer", "unavailable")
+HOLDING = ("ok", "slow", "lost_answer", "unavailable", "hang")
 REFUSING = ("declined", "insufficient_funds")
 FAILING_ATTEMPTS = 2
 """How often `unavailable` fails a key before it works."""
@@ -90,11 +91,13 @@ class SandboxGateway:
     Args:
         database: where its tables are.
         slow_seconds: how long `slow` takes to answer.
+        hang_seconds: how long `hang` takes to answer the first call with a key.
     """
 
-    def __init__(self, database: Database, slow_seconds: float = 3.0) -> None:
+    def __init__(self, database: Database, slow_seconds: float = 3.0, hang_seconds: float = 60.0) -> None:
         self._database = database
         self._slow_seconds = slow_seconds
+        self._hang_seconds = hang_seconds
 
     async def call(self, call: GatewayCall) -> GatewayResult:
         """Make the call once for its key and say what came of it; a lookup tells how the payment stands now."""
@@ -105,8 +108,8 @@ class SandboxGateway:
                 method = account.method if account else call.method
                 result = await self._answer(call, row, account, method)
                 if result is not None:
-                    if method == "slow" and call.operation != "lookup":
-                        await asyncio.sleep(self._slow_seconds)  # the network that is simulated
+                    if row is not None and call.operation != "lookup":
+                        await self._pass_network(method, row["attempts"] or 0)
                     return result
         except Unavailable as error:
             return GatewayResult(outcome="unknown", code=error.code)
@@ -120,6 +123,13 @@ class SandboxGateway:
         """
         state, code = ("authorised", "") if outcome == "ok" else ("refused", "authentication_failed")
         return await self._database.fetchrow(_AUTHENTICATE, payment, state, code) is not None
+
+    async def _pass_network(self, method: str, attempts: int) -> None:
+        """Take the time that the answer is on its way."""
+        if method == "slow":
+            await asyncio.sleep(self._slow_seconds)
+        elif method == "hang" and not attempts:
+            await asyncio.sleep(self._hang_seconds)
 
     async def _answer(self, call: GatewayCall, row: Row, account: Account | None, method: str) -> GatewayResult | None:
         """One try; None where another call moved the payment meanwhile."""

@@ -1,11 +1,14 @@
 """The sockets that the platform listens on."""
 
 import errno
+import resource
 import socket
 from collections.abc import Sequence
 
 from ultramarket.errors import ConfigurationError, UltraMarketError
 
+OTHER_FILES = 500
+"""Files that a process has open besides its clients' connections, with room to spare: the database's, logs, uploads."""
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what these mean, not a place to bind to
 
 
@@ -46,6 +49,16 @@ def refusal(error: OSError, host: str, port: int) -> UltraMarketError:
             return ConfigurationError(f"{host} is no address of this machine: choose another with --host.")
         case _:
             return UltraMarketError(f"Listening on port {port} of {host} failed: {error.strerror}.")
+
+
+def allow_connections(count: int) -> None:
+    """Raise this process's own limit of open files as far as needed and allowed: each connection takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def url_of(sockets: Sequence[socket.socket]) -> str:

@@ -15,7 +15,7 @@ import uvloop
 from aiohttp import web
 
 from ultramarket.bootstrap import Platform, platform
-from ultramarket.cli.listening import refusal, url_of
+from ultramarket.cli.listening import allow_connections, refusal, url_of
 from ultramarket.settings import Settings
 from web.connections import Runner
 
@@ -23,6 +23,9 @@ log = structlog.get_logger()
 
 BACKLOG = 1024
 """Connections that may wait to be accepted."""
+ACCEPTS = 16
+"""Connections that may be accepted in one turn of the event loop. libuv takes one a turn from a listening socket: many
+who come at once would wait for seconds while turns are long. So the loop is given the same socket as often as this."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _SPARE_SECONDS = 2.0
@@ -41,6 +44,7 @@ def run(settings: Settings, dsn: str, sockets: Sequence[socket.socket], announce
     Raises:
         UltraMarketError: the platform could not start, or had to give up.
     """
+    allow_connections(settings.connection_limit)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, dsn, sockets, announce))
 
@@ -191,7 +195,8 @@ async def _listening(app: web.Application, sockets: Sequence[socket.socket], sec
     await runner.setup()
     try:
         for bound in sockets:
-            await _accept(runner, bound)
+            for one in (*(bound.dup() for _ in range(ACCEPTS - 1)), bound):
+                await _accept(runner, one)
         yield
     finally:
         await doors.close(runner, seconds)

@@ -1,0 +1,74 @@
+"""A proxy between a shop and its database that makes the way slow, or lets nothing through."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+CHUNK = 1 << 16
+
+
+class Proxy:
+    """Listens on a port of this machine and hands everything on to a unix socket.
+
+    Args:
+        target: the database's socket.
+        seed: makes the delays repeatable.
+
+    Attributes:
+        port: where it listens.
+        delay: the longest delay in seconds of what is handed on; each piece gets a random one up to that.
+        passing: cleared while nothing is let through.
+    """
+
+    def __init__(self, target: Path, seed: int = 1) -> None:
+        self.port = 0
+        self.delay = 0.0
+        self.passing = asyncio.Event()
+        self.passing.set()
+        self._target = target
+        self._random = random.Random(seed)  # noqa: S311 - delays of a test
+        self._pipes: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator["Proxy"]:
+        """Hand on until the block ends."""
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for pipe in self._pipes:
+                pipe.cancel()
+            await asyncio.gather(*self._pipes, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            to_reader, to_writer = await asyncio.open_unix_connection(str(self._target))
+        except OSError:
+            writer.close()
+            return
+        # The answers take the time: each statement is slowed once.
+        self._pipe(reader, to_writer, lambda: 0.0)
+        self._pipe(to_reader, writer, lambda: self._random.random() * self.delay)
+
+    def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: Callable[[], float]) -> None:
+        pipe = asyncio.create_task(self._hand_on(reader, writer, delay))
+        self._pipes.add(pipe)
+        pipe.add_done_callback(self._pipes.discard)
+
+    async def _hand_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: Callable[[], float]
+    ) -> None:
+        try:
+            with suppress(OSError):
+                while data := await reader.read(CHUNK):
+                    if seconds := delay():
+                        await asyncio.sleep(seconds)
+                    await self.passing.wait()
+                    writer.write(data)
+                    await writer.drain()
+        finally:
+            writer.close()

@@ -1,0 +1,143 @@
+"""Admission: as much work is let in as can be done in time; the rest is told at once to come back later.
+
+By Little's law the time that a request takes is the number of requests that are worked on at once, divided by how many
+are done in a second. So a bound of that number bounds the time, whatever is offered: docs/decisions/0010-overload.md.
+"""
+
+from collections.abc import Callable
+from enum import IntEnum
+from time import monotonic
+
+from aiohttp import hdrs
+
+HOLD_SECONDS = 2.0
+"""How long a request counts at most: one that takes longer waits for somebody else, e.g. a gateway that hangs."""
+SPARE_CONNECTIONS = 50
+"""Connections beyond the bound that may ask for health and metrics."""
+TELL_SECONDS = 10.0
+"""How often the log is told of refusals."""
+REPEATS = 4096
+"""Idempotency keys of the newest orders that are remembered."""
+
+
+class Kind(IntEnum):
+    """What a request is for, the most important first."""
+
+    OPERATION = 0
+    """Health and metrics: never refused."""
+    REPEAT = 1
+    """An order or payment that was let in before, again."""
+    CHECKOUT = 2
+    """Orders, payments and webhooks."""
+    CART = 3
+    """Carts that exist, and the work of staff."""
+    BROWSING = 4
+    """Reads, pages and new carts."""
+
+
+SHARES = {Kind.REPEAT: 1.5, Kind.CHECKOUT: 1.0, Kind.CART: 0.8, Kind.BROWSING: 0.6}
+"""How full it may be, as a share of the limit, for a request of this kind to come in."""
+
+_CHECKOUT = ("/api/v1/orders/", "/api/v1/payments/", "/api/v1/webhooks/")
+_READING = (hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS)
+
+
+def kind_of(method: str, path: str) -> Kind:
+    """What a request is for, by its method and its path as it was sent."""
+    if path.startswith(("/health/", "/metrics")):
+        return Kind.OPERATION
+    reading = method in _READING
+    if path.startswith(_CHECKOUT) or (path == "/api/v1/orders" and not reading):
+        return Kind.CHECKOUT
+    if path.startswith("/api/v1/carts/") or (path != "/api/v1/carts" and not reading):
+        return Kind.CART
+    return Kind.BROWSING
+
+
+class Admission:
+    """Counts the requests that are worked on, and says which may come in.
+
+    At least `limit` requests are let in each `HOLD_SECONDS`, however slow everything is.
+
+    Args:
+        limit: requests that may be worked on at once.
+        connections: connections that may be open.
+        clock: seconds of a monotonic clock.
+
+    Attributes:
+        limit: as given.
+        connections: how many are open; counted by those who open and lose them.
+        connections_refused: how many were too many since the start.
+        refused: how many requests were sent away since the start, by kind.
+    """
+
+    def __init__(self, limit: int = 110, connections: int = 2000, clock: Callable[[], float] = monotonic) -> None:
+        self.limit = limit
+        self.connections = 0
+        self.connections_refused = 0
+        self.refused = dict.fromkeys(Kind, 0)
+        self._most_connections = connections
+        self._clock = clock
+        self._room = {kind: max(1.0, limit * share) for kind, share in SHARES.items()}
+        self._room[Kind.OPERATION] = float("inf")
+        self._held: dict[int, float] = {}
+        self._tickets = 0
+        self._told = -TELL_SECONDS
+        self._repeats: dict[str, None] = {}
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that count at the moment."""
+        return len(self._held)
+
+    def has_connection(self, *, spare: bool = False) -> bool:
+        """Whether one more connection may be opened; `spare`: also one of those that are kept for health checks."""
+        return self.connections < self._most_connections + (SPARE_CONNECTIONS if spare else 0)
+
+    def enter(self, kind: Kind, key: str | None = None) -> int:
+        """Let a request in, if there is room.
+
+        Args:
+            kind: what it is for.
+            key: its idempotency key, if it is for the checkout.
+
+        Returns:
+            A ticket to `leave` with; 0: there is no room for this kind.
+        """
+        if key is not None and key in self._repeats:
+            kind = Kind.REPEAT
+        now = self._clock()
+        if len(self._held) >= self._room[kind]:
+            self._let_go(now - HOLD_SECONDS)
+            if len(self._held) >= self._room[kind]:
+                return 0
+        self._tickets += 1
+        self._held[self._tickets] = now
+        return self._tickets
+
+    def leave(self, ticket: int) -> None:
+        """A request that was let in has been answered."""
+        self._held.pop(ticket, None)
+
+    def remember(self, key: str) -> None:
+        """A request with this key was accepted: if its answer got lost, it will come again."""
+        self._repeats[key] = None
+        if len(self._repeats) > REPEATS:
+            del self._repeats[next(iter(self._repeats))]
+
+    def refuse(self, kind: Kind) -> bool:
+        """Count a request that is sent away; True where the log is to be told, now and then."""
+        self.refused[kind] += 1
+        now = self._clock()
+        due = now - self._told >= TELL_SECONDS
+        if due:
+            self._told = now
+        return due
+
+    def _let_go(self, before: float) -> None:
+        """Count those no more that came in before that time."""
+        while self._held:
+            ticket, since = next(iter(self._held.items()))  # the oldest: they stand in the order in which they came
+            if since > before:
+                return
+            del self._held[ticket]
