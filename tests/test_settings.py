@@ -107,7 +107,7 @@ def test_the_defaults_are_a_new_shop() -> None:
 @pytest.mark.parametrize("name", ["development", "test", "production"])
 def test_every_environment_starts(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("ULTRAMARKET_ENV", name)
-    assert Settings.load().committers == 2
+    assert Settings.load().committers == 1
 
 
 def test_a_flag_goes_before_the_environment_before_its_file_before_the_defaults(

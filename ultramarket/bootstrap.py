@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from actors import Cart, GatewayWorker, Import, Importer, Inventory, Order, Payment, Product
+from ultramarket.adapters.access_log import access_log
 from ultramarket.adapters.inprocess import InProcessMailbox
 from ultramarket.adapters.migrations import check_server, migrate, refuse_transaction_pooler
 from ultramarket.adapters.postgres import PostgresDatabase
@@ -34,6 +35,7 @@ from ultramarket.settings import Settings
 from ultramarket.views.orders import OrderView
 from ultramarket.views.products import ProductView
 from ultramarket.views.projector import Projector
+from web.admission import Admission
 from web.app import create_app
 from web.gauges import Gauges
 from web.services import Shop
@@ -66,7 +68,12 @@ class Platform:
 
 
 def cast(
-    actors: Actors, rules: ShopRules, gateways: dict[str, Gateway], uploads: Uploads, language: str
+    actors: Actors,
+    rules: ShopRules,
+    gateways: dict[str, Gateway],
+    uploads: Uploads,
+    language: str,
+    gateway_seconds: float = 30.0,
 ) -> Sequence[Actor[Any, Any, Any] | Worker[Any]]:
     """Every kind of actor and worker of the shop."""
     return [
@@ -75,7 +82,7 @@ def cast(
         Cart(rules),
         Order(rules),
         Payment(),
-        GatewayWorker(gateways),
+        GatewayWorker(gateways, gateway_seconds),
         Import(),
         Importer(actors, uploads, language),
     ]
@@ -146,7 +153,9 @@ class _Assembly:
         self.uploads = PostgresUploads(database)
         language = (self.rules.channel("default") or self.rules.channels[0]).language
         self.runtime = Runtime(
-            lambda actors: cast(actors, self.rules, {"sandbox": self.sandbox}, self.uploads, language),
+            lambda actors: cast(
+                actors, self.rules, {"sandbox": self.sandbox}, self.uploads, language, settings.gateway_seconds
+            ),
             lambda: PostgresJournal(dsn),
             InProcessMailbox(),
             self.vault,
@@ -180,6 +189,8 @@ class _Assembly:
             orders=self.orders,
             metrics=gauges.registry,
             refresh_metrics=gauges.refresh,
+            log_access=access_log(self._settings.log_format, self._settings.log_level),
+            admission=Admission(self._settings.request_limit, self._settings.connection_limit),
             request_seconds=self._settings.request_seconds,
         )
 

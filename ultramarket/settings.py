@@ -116,8 +116,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"]
     committers: Annotated[int, Field(ge=1, le=16)]
     mailbox_limit: PositiveInt
+    request_limit: PositiveInt
+    connection_limit: PositiveInt
     memory_bytes: PositiveInt
     command_seconds: PositiveFloat
+    gateway_seconds: PositiveFloat
     request_seconds: PositiveFloat
     grace_seconds: PositiveFloat
     max_body_bytes: PositiveInt

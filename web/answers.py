@@ -31,6 +31,12 @@ def entity(
     return json_response(value, status, headers)
 
 
+def encoded_entity(body: bytes, version: int) -> web.Response:
+    """An entity whose body was made before."""
+    headers = {"ETag": f'"{version}"', "Cache-Control": "private, no-cache", "Vary": "Accept-Language, Authorization"}
+    return web.Response(body=body, content_type="application/json", headers=headers)
+
+
 def not_modified(version: int) -> web.Response:
     """304: the client has this version."""
     headers = {"ETag": f'"{version}"', "Cache-Control": "private, no-cache", "Vary": "Accept-Language, Authorization"}

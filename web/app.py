@@ -7,11 +7,13 @@ import jinja2
 import msgspec
 from aiohttp import web
 
-from web import docs, middlewares, openapi, routes
+from web import docs, openapi, routes, turnstile
 from web.api.carts import QUOTER
 from web.bodies import MAX_BYTES
+from web.finder import FINDER, PRODUCT_BODIES, KeptBodies, ProductFinder
 from web.idempotency import IN_FLIGHT
-from web.measures import REQUEST_SECONDS, RequestSeconds
+from web.measures import RequestSeconds
+from web.middlewares import Frame
 from web.quotes import Quoter
 from web.services import SHOP, Shop
 
@@ -24,22 +26,19 @@ def create_app(shop: Shop) -> web.Application:
     Raises:
         ConfigurationError: a package that the pages need is missing.
     """
+    uploads = frozenset(route.path for route in routes.ROUTES if route.operation.uploads)
     app = web.Application(
-        middlewares=[
-            middlewares.observe,
-            middlewares.problems,
-            middlewares.authenticate,
-            middlewares.deadline,
-        ],
+        middlewares=[Frame(shop, RequestSeconds(shop.metrics), uploads).handle],
         client_max_size=MAX_BYTES,
     )
     app[SHOP] = shop
     app[QUOTER] = Quoter(shop.actors, shop.rules.timing.quote_lock_seconds)
+    app[FINDER] = ProductFinder(shop.actors)
+    app[PRODUCT_BODIES] = KeptBodies()
     app[IN_FLIGHT] = set()
-    app[REQUEST_SECONDS] = RequestSeconds(shop.metrics)
     app[docs.BUNDLE] = docs.bundle()
     app[docs.OPENAPI] = msgspec.json.encode(openapi.document())
-    app[middlewares.UPLOADS] = frozenset(route.path for route in routes.ROUTES if route.operation.uploads)
     aiohttp_jinja2.setup(app, loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
     routes.setup(app)
+    turnstile.install(app, shop.admission, shop.metrics)
     return app

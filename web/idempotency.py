@@ -48,6 +48,12 @@ class Write:
             return None
         return hashlib.sha256(f"{self.scope}\0{self.client_key}".encode()).hexdigest()
 
+    def occurrence(self, body_hash: bytes) -> str | None:
+        """An id that a request and its repeats have in common; None without a key."""
+        if self.client_key is None:
+            return None
+        return hashlib.sha256(f"{self.scope}\0{self.client_key}\0".encode() + body_hash).hexdigest()[:32]
+
     def derived_id(self, secret: bytes, noun: str) -> str | None:
         """An id that a repeat finds again and nobody can guess: an HMAC of scope and key; None without a key."""
         if self.client_key is None:
@@ -106,7 +112,7 @@ async def kept_answer(noun: str, request: web.Request, write: Write) -> web.Resp
     if answer is None:
         return None
     if answer.rejection is not None:
-        raise Refused(answer.rejection, replayed=True)
+        raise Refused(answer.rejection)
     kept = msgspec.convert(answer.value, KeptAnswer)
     headers = {**kept.headers, REPLAYED: "true"}
     body = kept.body

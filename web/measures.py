@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import web
 from aioprometheus.collectors import Histogram, Registry
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -49,6 +48,3 @@ class RequestSeconds(Histogram):
                 buckets[bound] = total
             buckets["count"], buckets["sum"] = total, series.seconds
             yield {"method": method, "route": route, "status": str(status)}, buckets
-
-
-REQUEST_SECONDS = web.AppKey("request_seconds", RequestSeconds)

@@ -1,22 +1,25 @@
 """What happens to every request: id, log line, measure and headers; refusals as problems; who asks; a deadline."""
 
 import asyncio
-import os
+import random
 import re
 import time
 from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http import RawRequestMessage
 
 from ultramarket.errors import Rejection, Unavailable
+from ultramarket.ports.access_log import Access
+from ultramarket.runtime.deadlines import Deadlines
 from web.bodies import READING
 from web.idempotency import REPLAYED
-from web.measures import REQUEST_SECONDS
+from web.measures import RequestSeconds
 from web.operation import REQUEST_ID
-from web.principal import PRINCIPAL, identify
-from web.problems import KINDS, Refused, refuse, response
-from web.services import SHOP
+from web.principal import GUEST, PRINCIPAL, identify
+from web.problems import KINDS, Refused, response
+from web.services import Shop
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -31,8 +34,6 @@ DOCS_POLICY = (
     "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 POLICY = web.ResponseKey("policy", str)
-UPLOADS = web.AppKey("uploads", frozenset[str])
-"""Routes with the deadline of an upload."""
 
 _SECURITY = {
     "Server": "UltraMarket",  # not the versions of what it is made of
@@ -42,10 +43,10 @@ _SECURITY = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_chance = random.Random()  # noqa: S311 - request ids need not be unguessable
 _ID = re.compile(r"[!-~]{1,128}")
 _METHODS = frozenset(hdrs.METH_ALL)
 _UNMATCHED = "unmatched"
-_log = structlog.get_logger("web.access")
 _errors = structlog.get_logger("web.errors")
 
 _CODE_OF_STATUS = {
@@ -57,33 +58,83 @@ _CODE_OF_STATUS = {
 }
 
 
-@web.middleware
-async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request an id; log and measure it; set the headers that every answer has."""
-    started = time.perf_counter()
-    request_id = request[REQUEST_ID] = given_id(request) or os.urandom(16).hex()
-    answer = await handler(request)
-    dress(answer, request_id)
-    seconds = time.perf_counter() - started
-    route = _route(request)
-    method = request.method if request.method in _METHODS else "OTHER"
-    request.app[REQUEST_SECONDS].count(method, route, answer.status, seconds)
-    principal = request.get(PRINCIPAL)
-    _log.info(
-        "request",
-        request=request_id,
-        method=method,
-        route=route,
-        # Without the query: it may name an e-mail address.
-        ids=dict(request.match_info),
-        status=answer.status,
-        milliseconds=round(seconds * 1000, 1),
-        principal=principal.name if principal else None,
-    )
-    return answer
+class Frame:
+    """What happens around every request; one coroutine, because each one more costs every request.
+
+    Args:
+        shop: the services.
+        measures: counts the requests.
+        uploads: routes with the deadline of an upload.
+    """
+
+    def __init__(self, shop: Shop, measures: RequestSeconds, uploads: frozenset[str]) -> None:
+        self._shop = shop
+        self._measures = measures
+        self._uploads = uploads
+        self._deadlines: Deadlines[_Running] = Deadlines(_Running.expire)
+
+    @web.middleware
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Give the request an id and an answer in time; turn refusals into problems; log and measure it."""
+        started = time.perf_counter()
+        request_id = request[REQUEST_ID] = given_id(request) or new_id()
+        route = _route(request)
+        seconds = self._shop.upload_seconds if route in self._uploads else self._shop.request_seconds
+        running = _Running()
+        self._deadlines.add(running, seconds)
+        try:
+            authorization = request.headers.getall("Authorization", ())
+            request[PRINCIPAL] = identify(authorization, self._shop.staff_key) if authorization else GUEST
+            answer = await handler(request)
+        except asyncio.CancelledError:
+            if not running.was_late():
+                raise
+            answer = _too_late(request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told as a problem
+            answer = _problem(request, error)
+        finally:
+            self._deadlines.remove(running, seconds)
+        dress(answer, request_id)
+        self._tell(request, route, answer.status, time.perf_counter() - started)
+        return answer
+
+    def _tell(self, request: web.Request, route: str, status: int, seconds: float) -> None:
+        method = request.method if request.method in _METHODS else "OTHER"
+        self._measures.count(method, route, status, seconds)
+        principal = request.get(PRINCIPAL)
+        who = principal.name if principal else None
+        ids = {**request.match_info}
+        self._shop.log_access(Access(request[REQUEST_ID], method, route, ids, status, round(seconds * 1000, 1), who))
 
 
-def given_id(request: web.BaseRequest) -> str | None:
+class _Running:
+    """A request that is being answered by this task."""
+
+    __slots__ = ("_cancelling", "_late", "_task")
+
+    def __init__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine that runs has a task
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._late = False
+
+    def expire(self) -> None:
+        """The time is over: cancel what the task waits for."""
+        self._late = True
+        self._task.cancel()
+
+    def was_late(self) -> bool:
+        """Whether a cancellation was ours alone; it is taken back then."""
+        return self._late and self._task.uncancel() <= self._cancelling
+
+
+def new_id() -> str:
+    """An id for a request whose client gave it none."""
+    return f"{_chance.getrandbits(128):032x}"
+
+
+def given_id(request: web.BaseRequest | RawRequestMessage) -> str | None:
     """The request id that the client sent, None where it sent none or one that can't be."""
     given = request.headers.get("X-Request-Id", "")
     return given if _ID.fullmatch(given) else None
@@ -97,57 +148,32 @@ def dress(answer: web.StreamResponse, request_id: str) -> None:
     headers["Content-Security-Policy"] = answer.get(POLICY, API_POLICY)
 
 
-@web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn refusals and failures into problem documents."""
+def _problem(request: web.Request, error: Exception) -> web.StreamResponse:
+    """The problem document for what a handler raised."""
     request_id = request[REQUEST_ID]
-    try:
-        return await handler(request)
-    except Refused as refused:
+    if isinstance(error, Refused):
         headers = {}
-        if refused.replayed:
+        if error.replayed:
             headers[REPLAYED] = "true"
-        if refused.rejection.code == "in_progress":
+        if error.rejection.code == "in_progress":
             headers["Retry-After"] = "1"
-        if refused.rejection.status == web.HTTPUnauthorized.status_code:
+        if error.rejection.status == web.HTTPUnauthorized.status_code:
             headers["WWW-Authenticate"] = 'Bearer realm="ultramarket"'
-        return response(refused.rejection, request_id, headers)
-    except Unavailable as error:
+        return response(error.rejection, error.occurrence or request_id, headers)
+    if isinstance(error, Unavailable):
         rejection = Rejection(error.code, str(error), 503)
         return response(rejection, request_id, {"Retry-After": str(error.retry_after)})
-    except web.HTTPException as error:
+    if isinstance(error, web.HTTPException):
         return _http(request, error)
-    except asyncio.CancelledError:
-        raise
-    except Exception:  # noqa: BLE001 - whatever it is, it is logged whole and told as `internal`
-        _errors.exception("request failed", request=request_id, method=request.method, route=_route(request))
-        return response(_of_kind("internal"), request_id)
+    _errors.error("request failed", request=request_id, method=request.method, route=_route(request), exc_info=True)
+    return response(_of_kind("internal"), request_id)
 
 
-@web.middleware
-async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Find out who asks."""
-    request[PRINCIPAL] = identify(request.headers.getall("Authorization", []), request.app[SHOP].staff_key)
-    return await handler(request)
-
-
-@web.middleware
-async def deadline(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give an answer in time, even if it is that there is none.
-
-    Raises:
-        Refused: 408 `request_timeout`: the client did not send the body in time.
-        Unavailable: 503 `deadline_exceeded`: we were too slow.
-    """
-    shop = request.app[SHOP]
-    uploads = _route(request) in request.app[UPLOADS]
-    try:
-        async with asyncio.timeout(shop.upload_seconds if uploads else shop.request_seconds):
-            return await handler(request)
-    except TimeoutError as error:
-        if request.get(READING):
-            refuse("request_timeout")
-        raise Unavailable("deadline_exceeded", KINDS["deadline_exceeded"].meaning) from error
+def _too_late(request: web.Request) -> web.StreamResponse:
+    """The client did not send the body in time, or we were too slow."""
+    if request.get(READING):
+        return response(_of_kind("request_timeout"), request[REQUEST_ID])
+    return response(_of_kind("deadline_exceeded"), request[REQUEST_ID], {"Retry-After": "1"})
 
 
 def _http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:

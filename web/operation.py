@@ -10,6 +10,7 @@ from aiohttp import web
 
 from ultramarket.errors import Unavailable
 from ultramarket.ports.asking import Answer
+from ultramarket.runtime.codec import text_fault
 from web.bodies import BODY_HASH, Body
 from web.idempotency import IN_FLIGHT, REPLAYED, WRITE, Write, begin, claim, keep_answer, kept_answer
 from web.principal import PRINCIPAL
@@ -49,6 +50,7 @@ class Operation:
         waits: it takes `Prefer: wait=`.
         consistent: it takes `Prefer: consistency=`.
         uploads: it has the deadline of an upload.
+        signature: the header that signs the body.
     """
 
     handler: Handler
@@ -68,6 +70,7 @@ class Operation:
     waits: bool = False
     consistent: bool = False
     uploads: bool = False
+    signature: str | None = None
 
     async def run(self, request: web.Request) -> web.Response:
         """Check what every call has in common, then answer it.
@@ -78,7 +81,7 @@ class Operation:
         if self.staff and not request[PRINCIPAL].staff:
             refuse("credentials_required", "This call is for staff: send `Authorization: Bearer` with the staff key.")
         for value in request.match_info.values():
-            if "\0" in value or len(value.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
+            if text_fault(value, MAX_ID_BYTES) is not None:
                 refuse("not_found")
         if self.query is NOTHING and request.query_string:
             NOTHING.read(request)
@@ -178,6 +181,7 @@ async def ask(request: web.Request, kind: str, id: str, command: Any, *, attempt
         trace=request[REQUEST_ID],
     )
     if answer.rejection is not None:
-        raise Refused(answer.rejection, replayed=answer.replayed)
+        occurrence = write.occurrence(request.get(BODY_HASH, b""))
+        raise Refused(answer.rejection, replayed=answer.replayed, occurrence=occurrence)
     write.replayed = write.replayed or answer.replayed
     return answer

@@ -197,7 +197,7 @@ def _variant(shown: products.ShownVariant, wanted: Languages, fallback: str) -> 
 
 
 def _lines(shown: tuple[carts.ShownLine, ...], wanted: Languages, fallback: str) -> tuple[Line, ...]:
-    return tuple(
+    return tuple([
         Line(
             id=line.id,
             sku=line.sku,
@@ -212,7 +212,7 @@ def _lines(shown: tuple[carts.ShownLine, ...], wanted: Languages, fallback: str)
             total=line.total,
         )
         for line in shown
-    )
+    ])
 
 
 def cart(shown: carts.ShownCart, wanted: Languages, fallback: str) -> Cart:

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.conformance.journal import KIND, JournalContract, Journals, append, turn, versions
+from tests.conformance.journal_races import JournalRaces
 from tests.conformance.toys import eventually
 from ultramarket.adapters import postgres_journal
 from ultramarket.adapters.postgres_journal import PostgresJournal, classify
@@ -54,6 +55,10 @@ async def sql(dsn: str) -> AsyncIterator[Sql]:
 
 class TestPostgresJournal(JournalContract):
     """Passes the contract of every journal."""
+
+
+class TestPostgresJournalRaces(JournalRaces):
+    """Passes the second half of the contract."""
 
 
 async def terminate(sql: Sql) -> int:

@@ -324,6 +324,13 @@ class JournalContract:
         ]
         assert await journal.pending([(KIND, 0)], 0, 3600.0, 10) == []
 
+    async def test_the_epochs_of_partitions_are_as_they_were_taken_last(self, journal: Journal) -> None:
+        await journal.take(KIND, 0, "me")
+        await journal.take(KIND, 1, "me")
+        await journal.take(KIND, 1, "you")
+        assert await journal.epochs([(KIND, 0), (KIND, 1), (KIND, 2)]) == {(KIND, 0): 1, (KIND, 1): 2}
+        assert await journal.epochs([]) == {}
+
     async def test_a_parked_message_leaves_the_outbox_and_blocks_its_pair(self, journal: Journal) -> None:
         lane = await journal.take(KIND, 0, "me")
         lane = await append(journal, lane, turn("a", 0, 1, outbox=[message("m1"), message("m2")]))

@@ -4,7 +4,7 @@ The first tests speak to the mailbox alone; the others run actors over it, as de
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -13,11 +13,13 @@ import structlog
 
 from tests.conformance.toys import Add, Echo, Give, Hear, Look, Shop, Tell, eventually, running
 from ultramarket.errors import Unavailable
-from ultramarket.ports.mailbox import Delivery, Mailbox
+from ultramarket.ports.mailbox import Deliver, Delivery, Mailbox
 from ultramarket.runtime.partitioning import partition_of
 from ultramarket.runtime.system import Options
 
 DELAYS = (0.01, 0.01, 0.01)
+Rest = Callable[[], Awaitable[None]]
+"""Waits until nothing that was offered is on its way any more."""
 
 
 def delivery(n: int, *, no: int = 3, id: str = "b", source: str = "toy:a") -> Delivery:
@@ -28,6 +30,16 @@ def delivery(n: int, *, no: int = 3, id: str = "b", source: str = "toy:a") -> De
 def hears(found: list[Delivery]) -> list[int]:
     """The numbers of what arrived."""
     return [one.command.n for one in found]
+
+
+def into(found: list[Delivery]) -> Deliver:
+    """A door that takes everything in."""
+
+    def door(one: Delivery) -> bool:
+        found.append(one)
+        return True
+
+    return door
 
 
 async def outbox(dsn: str) -> int:
@@ -62,17 +74,32 @@ class MailboxContract:
         with structlog.testing.capture_logs():
             yield
 
+    @pytest.fixture
+    def rest(self) -> Rest:
+        """How the mailbox comes to rest: it is, where the owner's door is called when something is offered."""
+
+        async def at_once() -> None:
+            pass
+
+        return at_once
+
     async def test_what_is_offered_arrives_in_order(self, mailbox: Mailbox) -> None:
         found: list[Delivery] = []
-        mailbox.open("toy", 3, lambda one: found.append(one) is None)
+        mailbox.open("toy", 3, into(found))
         for n in range(50):
-            await eventually(lambda n=n: mailbox.offer(delivery(n)))  # type: ignore[misc]
+            await eventually(lambda n=n: mailbox.offer(delivery(n)))
         await eventually(lambda: hears(found) == list(range(50)))
 
-    async def test_nobody_consumes_what_is_not_open(self, mailbox: Mailbox) -> None:
-        assert mailbox.offer(delivery(1)) is False
-        mailbox.open("toy", 4, lambda _: True)
-        assert mailbox.offer(delivery(1, no=3)) is False
+    async def test_what_nobody_consumes_is_refused_or_kept(self, mailbox: Mailbox, rest: Rest) -> None:
+        found: list[Delivery] = []
+        elsewhere: list[Delivery] = []
+        mailbox.open("toy", 4, into(elsewhere))
+        accepted = mailbox.offer(delivery(1, no=3))
+        await rest()
+        assert elsewhere == []
+        mailbox.open("toy", 3, into(found))
+        await rest()
+        assert hears(found) == ([1] if accepted else [])
 
     async def test_a_full_owner_refuses_or_the_mailbox_keeps(self, mailbox: Mailbox) -> None:
         found: list[Delivery] = []
@@ -90,15 +117,20 @@ class MailboxContract:
         expected = [1, 2] if accepted else [2]
         await eventually(lambda: hears(found) == expected)
 
-    async def test_a_closed_mailbox_takes_nothing_and_may_be_opened_again(self, mailbox: Mailbox) -> None:
+    async def test_a_closed_mailbox_gives_nothing_and_may_be_opened_again(self, mailbox: Mailbox, rest: Rest) -> None:
         found: list[Delivery] = []
-        mailbox.open("toy", 3, lambda _: True)
+        before: list[Delivery] = []
+        mailbox.open("toy", 3, into(before))
+        await rest()
         mailbox.close("toy", 3)
         mailbox.close("toy", 3)
-        assert mailbox.offer(delivery(1)) is False
-        mailbox.open("toy", 3, lambda one: found.append(one) is None)
+        accepted = mailbox.offer(delivery(1))
+        await rest()
+        assert before == []
+        mailbox.open("toy", 3, into(found))
         assert mailbox.offer(delivery(2)) is True
-        await eventually(lambda: hears(found) == [2])
+        await rest()
+        assert hears(found) == ([1, 2] if accepted else [2])
 
     # With actors behind it
 
@@ -214,18 +246,16 @@ class MailboxContract:
         async with running(Shop(dsn, mailbox=mailbox)) as second:
             await _heard(second, "c", 1)
             assert await second.heard("c") == ["courier:c 1"]
-            assert second.courier.calls == [("c", 1, "toy/s/1/0")]
+            # Who delivers a message twice may have the worker called twice, always in the name of the message.
+            assert set(second.courier.calls) == {("c", 1, "toy/s/1/0")}
             await eventually(lambda: _drained(dsn))
 
     async def test_the_next_owner_takes_over_what_waits_in_order(self, dsn: str, mailbox: Mailbox) -> None:
         shop = Shop(dsn, mailbox=mailbox)
         async with running(shop):
             await shop.ask("toy", "s", Add(n=10))
-            for number in range(16):
-                shop.mailbox.close("toy", number)  # what is sent from now on stays in the outbox
-            shop.mailbox.open(
-                "toy", partition_of("toy", "s"), shop.runtime._partitions["toy", partition_of("toy", "s")].offer
-            )
+            for number in {*range(16)} - {partition_of("toy", "s")}:
+                shop.mailbox.close("toy", number)  # what is sent there from now on waits in the outbox
             target = next(f"t{n}" for n in range(100) if partition_of("toy", f"t{n}") != partition_of("toy", "s"))
             for n in range(5):
                 await shop.ask("toy", "s", Give(to=target, n=1))

@@ -150,6 +150,50 @@ async def test_reads_see_the_last_write_and_only_what_exists(dsn: str) -> None:
         assert numbers == list(range(100001, 100026))
 
 
+async def test_what_was_read_once_is_in_memory_and_read_no_more_from_the_store(dsn: str) -> None:
+    async with running(Shop(dsn)) as shop:
+        for id_ in "abc":
+            await shop.ask("toy", id_, Add(n=2))
+    async with running(Shop(dsn)) as shop:
+        assert shop.runtime.memory()[0] == 0
+        assert (await shop.state("a")).total == 2
+        shown = await shop.runtime.read_many("toy", ["a", "b", "c", "none"])
+        assert {id_: each.value.total for id_, each in shown.items()} == {"a": 2, "b": 2, "c": 2}
+        assert shop.runtime.memory()[0] == 4  # that there is no such toy is known, too
+        loads = shop.runtime.measures().loads
+        assert (await shop.runtime.read("toy", "none"), (await shop.state("b")).total) == (None, 2)
+        assert shop.runtime.measures().loads == loads
+        await shop.ask("toy", "b", Add(n=3))
+        assert (await shop.state("b")).total == 5
+
+
+async def test_a_list_too_long_for_the_memory_is_read_from_the_store(dsn: str) -> None:
+    async with running(Shop(dsn)) as shop:
+        await shop.ask("toy", "a", Add(n=2))
+    async with running(Shop(dsn)) as shop:
+        shown = await shop.runtime.read_many("toy", ["a", *(f"none-{n}" for n in range(200))])
+        assert (list(shown), shop.runtime.memory()[0]) == (["a"], 0)
+
+
+async def test_an_owner_that_does_not_answer_is_read_past(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ultramarket.runtime.system.LOOK_SECONDS", 0.01)
+    async with running(Shop(dsn)) as shop:
+        await shop.ask("toy", "a", Add(n=2))
+    async with running(Shop(dsn, options=Options(committers=1))) as shop:
+        arrived, go_on = asyncio.Event(), asyncio.Event()
+
+        async def wait(_: TamperedJournal) -> None:
+            arrived.set()
+            await go_on.wait()
+
+        shop.knobs.before_commit = wait
+        writing = asyncio.create_task(shop.ask("toy", "b", Add()))
+        await arrived.wait()
+        assert (await shop.state("a")).total == 2
+        go_on.set()
+        await writing
+
+
 async def test_a_sealed_value_without_a_subject_is_a_mistake(dsn: str) -> None:
     async with running(Shop(dsn)) as shop:
         await shop.ask("toy", "a", Break(where="state"))

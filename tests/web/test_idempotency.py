@@ -57,7 +57,9 @@ async def test_the_first_answer_comes_again_although_the_product_is_gone(
 
 async def test_the_same_key_with_another_body_is_refused(client: Client, cart: dict[str, Any]) -> None:
     await added(client, cart["id"], KEY)
-    await problem(await added(client, cart["id"], KEY, quantity=2), 422, "idempotency_key_reused")
+    answer = await added(client, cart["id"], KEY, quantity=2)
+    await problem(answer, 422, "idempotency_key_reused")
+    assert "Idempotency-Replayed" not in answer.headers
 
 
 async def test_a_key_counts_for_one_path_only(client: Client, cart: dict[str, Any]) -> None:
@@ -76,9 +78,17 @@ async def test_a_key_counts_for_one_principal_only(client: Client, cart: dict[st
 async def test_a_refusal_comes_again_as_it_was(client: Client, cart: dict[str, Any]) -> None:
     first = await added(client, cart["id"], KEY, quantity=5000)
     again = await added(client, cart["id"], KEY, quantity=5000)
-    await problem(first, 422, "quantity_limit")
-    await problem(again, 422, "quantity_limit")
+    assert await problem(first, 422, "quantity_limit") == await problem(again, 422, "quantity_limit")
+    assert first.headers["X-Request-Id"] != again.headers["X-Request-Id"]
+    assert "Idempotency-Replayed" not in first.headers
     assert again.headers["Idempotency-Replayed"] == "true"
+
+
+async def test_refusals_without_a_key_or_of_another_body_are_told_apart(client: Client, cart: dict[str, Any]) -> None:
+    answers = [await added(client, cart["id"], key, quantity) for key in ({}, KEY) for quantity in (5000, 5001)]
+    documents = [await answer.json(content_type=None) for answer in answers]
+    assert len({document["instance"] for document in documents}) == 4
+    assert documents[0]["instance"] == f"urn:request:{answers[0].headers['X-Request-Id']}"
 
 
 async def test_while_the_first_runs_a_repeat_is_told_to_wait(

@@ -14,6 +14,12 @@ async def test_a_sku_that_was_never_stocked_has_zeros(client: Client, world: Wor
     assert answer.headers["ETag"] == '"0"'
 
 
+async def test_the_stock_of_what_is_not_sold_is_for_staff(client: Client, world: World) -> None:
+    await world.product(status="draft")
+    await problem(await client.get(URL), 404, "not_found")
+    assert (await (await client.get(URL, headers=STAFF)).json())["available"] == 10
+
+
 async def test_a_sku_that_no_product_has_is_not_found(client: Client) -> None:
     await problem(await client.get(URL), 404, "not_found")
     body = {"delta": 1, "reason": "received"}
@@ -38,6 +44,8 @@ async def test_staff_adjust_the_stock(client: Client, world: World) -> None:
         {"delta": 1.5, "reason": "r"},
         {"delta": 1},
         {"delta": 1, "reason": ""},
+        {"delta": 1, "reason": "re\nceived"},
+        {"delta": 1, "reason": "received", "location": "ma\tin"},
     ],
 )
 async def test_an_adjustment_that_can_not_be_is_refused(client: Client, world: World, body: dict[str, Any]) -> None:

@@ -109,6 +109,7 @@ async def test_an_order_waits_until_it_stands(client: Client, world: World, cart
         ({"payment": {"gateway": "paypal", "method": "ok"}}, 422, "gateway_unknown"),
         ({"payment": {"gateway": "sandbox", "method": ""}}, 422, "invalid"),
         ({"payment": {"gateway": "sandbox", "method": "o k"}}, 422, "invalid"),
+        ({"payment": {"gateway": "sandbox", "method": "ok\n"}}, 422, "invalid"),
         ({"payment": {"gateway": "sandbox"}}, 422, "invalid"),
         ({"payment": None}, 422, "invalid"),
     ],

@@ -79,6 +79,11 @@ async def test_a_webhook_that_is_not_signed_or_too_old_is_refused(client: Client
 
 
 async def test_a_signed_webhook_that_can_not_be_is_refused(client: Client, world: World) -> None:
-    for event in ({"id": "evt_1"}, {"id": "é" * 100, "payment": "p"}, {"id": "e", "payment": "p", "x": 1}):
+    for event in (
+        {"id": "e\n", "payment": "p"},
+        {"id": "evt_1"},
+        {"id": "é" * 100, "payment": "p"},
+        {"id": "e", "payment": "p", "x": 1},
+    ):
         raw, headers = signed(world, event)
         await problem(await client.post(WEBHOOK, data=raw, headers=headers), 422, "invalid")

@@ -76,6 +76,17 @@ async def test_only_staff_keep_products(client: Client) -> None:
         await problem(await client.request(method, url, json={"title": "X"}), 401, "credentials_required")
 
 
+async def test_another_products_id_is_no_handle(client: Client) -> None:
+    first = await made(client)
+    body = {"title": "Other", "handle": first["id"]}
+    await problem(await client.post(URL, json=body, headers=STAFF), 409, "taken")
+    second = await made(client, variants=[], status="draft")
+    answer = await client.patch(f"{URL}/{second['id']}", json={"handle": first["id"]}, headers=STAFF)
+    await problem(answer, 409, "taken")
+    answer = await client.patch(f"{URL}/{second['id']}", json={"handle": second["id"]}, headers=STAFF)
+    assert (await answer.json())["handle"] == second["id"]
+
+
 async def test_a_product_is_found_by_id_and_handle(client: Client) -> None:
     product = await made(client)
     for ref in (product["id"], product["handle"]):
@@ -171,6 +182,10 @@ def priced(amount: str, currency: str) -> dict[str, Any]:
         ({"title": "T", "status": "published"}, "/variants"),
         (
             {"title": "T", "variants": [{"sku": "A", "price": {"amount": "-1", "currency": "USD"}}]},
+            "/variants/0/price/amount",
+        ),
+        (
+            {"title": "T", "variants": [{"sku": "A", "price": {"amount": "1\n", "currency": "USD"}}]},
             "/variants/0/price/amount",
         ),
         (

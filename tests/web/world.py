@@ -5,6 +5,7 @@ from typing import Any, Literal
 from aiohttp.test_utils import TestClient
 
 from tests.web.fakes import FakeActors, FakeUploads, FakeVault
+from ultramarket.adapters.access_log import through_structlog
 from ultramarket.domain.money import Money
 from ultramarket.domain.shop import Channel, ShippingMethod, ShopRules
 from ultramarket.messages.inventory import AdjustStock
@@ -65,6 +66,7 @@ class World:
             secret=b"s" * 32,
             authenticate_sandbox=self._authenticate,
             health=self._health,
+            log_access=through_structlog,
         )
 
     async def product(self, sku: str = "TOTE", *, id: str = "", stock: int = 10, **fields: Any) -> str:

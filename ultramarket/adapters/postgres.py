@@ -1,5 +1,6 @@
 """A pool of PostgreSQL connections behind the port `Database`: what can't be reached becomes `Unavailable`."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
@@ -89,6 +90,8 @@ class PostgresDatabase:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", acquire_seconds: float = ACQUIRE_SECONDS) -> None:
         self._pool = pool
         self._acquire_seconds = acquire_seconds
+        # The pool lets newcomers overtake those who wait: some then wait for seconds. This queue is a fair one.
+        self._turn = asyncio.Semaphore(pool.get_max_size())
 
     @classmethod
     async def connect(
@@ -168,9 +171,24 @@ class PostgresDatabase:
         if self._pool.is_closing():
             raise _unavailable(asyncpg.InterfaceError("the pool is closed"))
         with _translated():
-            connection = await self._pool.acquire(timeout=self._acquire_seconds)
+            await self._wait()
         try:
-            yield _Link(connection)
-        finally:
             with _translated():
-                await self._pool.release(connection)
+                # A free connection is there at once; a timeout is for one that has to be opened.
+                free = self._pool.get_idle_size() > 0
+                connection = await self._pool.acquire(timeout=None if free else self._acquire_seconds)
+            try:
+                yield _Link(connection)
+            finally:
+                with _translated():
+                    await self._pool.release(connection)
+        finally:
+            self._turn.release()
+
+    async def _wait(self) -> None:
+        """Wait in the queue; a timeout costs as much as a statement, and mostly there is nothing to wait for."""
+        if not self._turn.locked():
+            await self._turn.acquire()
+            return
+        async with asyncio.timeout(self._acquire_seconds):
+            await self._turn.acquire()

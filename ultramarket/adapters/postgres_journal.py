@@ -116,6 +116,15 @@ class PostgresJournal:
         )
         return Lane(kind, no, rows[0]["epoch"], rows[0]["tail"])
 
+    async def epochs(self, lanes: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The epochs of these partitions."""
+        rows = await self._run(
+            "select p.kind, p.no, p.epoch from unnest($1::text[], $2::int[]) as w(kind, no) "
+            "join partition p on p.kind = w.kind and p.no = w.no",
+            *_columns(lanes, 2),
+        )
+        return {(row["kind"], row["no"]): row["epoch"] for row in rows}
+
     async def load(self, wanted: Wanted) -> Loaded:
         """Everything wanted, in one select."""
         arguments = (

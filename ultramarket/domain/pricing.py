@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import msgspec
 
-from ultramarket.domain.money import Money, add_up
+from ultramarket.domain.money import Money
 from ultramarket.domain.shop import STANDARD_TAX, Channel, ShopRules
 from ultramarket.domain.tax import Taxable, tax_parts
 
@@ -100,49 +100,66 @@ def price(
     """
     for line in lines:
         _check(line, currency)
-    zero = Money(0, currency)
-    shipping: Money | None = zero
+    shipping: Money | None = Money(0, currency)
     if shipping_method is not None and lines:
         grams = sum(line.weight_grams * line.quantity for line in lines)
         shipping = rules.method_price(shipping_method, currency, country, grams)
 
     place = (country, region) if country else (channel.country, "")
-    parts = [Taxable(_after_discount(line), _rate(rules, place, line.tax_class)) for line in lines]
-    parts.append(Taxable(shipping or zero, _shipping_rate(rules, place)))
-    taxes = tax_parts(parts, currency, included=channel.prices_include_tax)
-    zeros = [zero] * len(parts)
-    on_top, within = (zeros, taxes) if channel.prices_include_tax else (taxes, zeros)
-    priced = tuple(_line_totals(*amounts) for amounts in zip(lines, on_top[:-1], within[:-1], strict=True))
-
-    tax = add_up(on_top, currency)
+    totals = [_after_discount(line) for line in lines]
+    freight = shipping.amount if shipping else 0
+    taxes = _taxes([*totals, freight], _rates(rules, place, lines), currency, included=channel.prices_include_tax)
+    nothing = [0] * len(taxes)
+    on_top, within = (nothing, taxes) if channel.prices_include_tax else (taxes, nothing)
+    zero = Money(0, currency)
+    priced = [
+        LineTotals(
+            id=line.id,
+            subtotal=Money(total, currency) + line.discount if line.discount else Money(total, currency),
+            discount=line.discount or zero,
+            tax=Money(tax, currency) if tax else zero,
+            tax_included=Money(tax_included, currency) if tax_included else zero,
+            total=Money(total, currency),
+        )
+        for line, total, tax, tax_included in zip(lines, totals, on_top, within, strict=False)  # shipping comes last
+    ]
+    discount = sum([line.discount.amount for line in lines if line.discount])
     return Totals(
-        subtotal=add_up((line.subtotal for line in priced), currency),
-        discount=add_up((line.discount for line in priced), currency),
-        shipping=shipping or zero,
-        tax=tax,
-        tax_included=add_up(within, currency),
-        total=add_up((part.amount for part in parts), currency) + tax,
-        shipping_tax=on_top[-1],
-        shipping_tax_included=within[-1],
+        subtotal=Money(sum(totals) + discount, currency),
+        discount=Money(discount, currency),
+        shipping=Money(freight, currency),
+        tax=Money(sum(on_top), currency),
+        tax_included=Money(sum(within), currency),
+        total=Money(sum(totals) + freight + sum(on_top), currency),
+        shipping_tax=Money(on_top[-1], currency),
+        shipping_tax_included=Money(within[-1], currency),
         shipping_available=shipping is not None,
-        lines=priced,
+        lines=tuple(priced),
     )
 
 
-def _after_discount(line: PricedLine) -> Money:
-    subtotal = line.unit_price * line.quantity
-    return subtotal if line.discount is None else subtotal - line.discount
+def _after_discount(line: PricedLine) -> int:
+    subtotal = line.unit_price.amount * line.quantity
+    return subtotal if line.discount is None else subtotal - line.discount.amount
 
 
-def _line_totals(line: PricedLine, tax: Money, tax_included: Money) -> LineTotals:
-    return LineTotals(
-        id=line.id,
-        subtotal=line.unit_price * line.quantity,
-        discount=line.discount or line.unit_price * 0,
-        tax=tax,
-        tax_included=tax_included,
-        total=_after_discount(line),
-    )
+def _taxes(amounts: Sequence[int], rates: Sequence[Fraction | None], currency: str, *, included: bool) -> list[int]:
+    """The tax of each amount, in minor units; no rate, no tax."""
+    if not any(rates):
+        return [0] * len(amounts)
+    none = Fraction(0)
+    parts = [Taxable(Money(amount, currency), rate or none) for amount, rate in zip(amounts, rates, strict=True)]
+    return [tax.amount for tax in tax_parts(parts, currency, included=included)]
+
+
+def _rates(rules: ShopRules, place: tuple[str, str], lines: Sequence[PricedLine]) -> list[Fraction | None]:
+    """The rate of each line, and last that of the shipping; None where nothing taxes it."""
+    if not rules.tax:
+        return [None] * (len(lines) + 1)
+    rows = {tax_class: rules.tax_rate(*place, tax_class) for tax_class in {line.tax_class for line in lines}}
+    standard = rows[STANDARD_TAX] if STANDARD_TAX in rows else rules.tax_rate(*place, STANDARD_TAX)
+    rates = [row.share if (row := rows[line.tax_class]) else None for line in lines]
+    return [*rates, standard.share if standard and standard.shipping else None]
 
 
 def _check(line: PricedLine, currency: str) -> None:
@@ -152,13 +169,3 @@ def _check(line: PricedLine, currency: str) -> None:
         raise ValueError(f"line {line.id} has a negative price or weight, or no quantity")
     if line.discount is not None and not Money(0, currency) <= line.discount <= line.unit_price * line.quantity:
         raise ValueError(f"the discount of line {line.id} is below zero or beyond the line")
-
-
-def _rate(rules: ShopRules, place: tuple[str, str], tax_class: str) -> Fraction:
-    row = rules.tax_rate(*place, tax_class)
-    return row.share if row else Fraction(0)
-
-
-def _shipping_rate(rules: ShopRules, place: tuple[str, str]) -> Fraction:
-    row = rules.tax_rate(*place, STANDARD_TAX)
-    return row.share if row and row.shipping else Fraction(0)

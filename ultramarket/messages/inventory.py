@@ -37,7 +37,8 @@ class OpenStock(Message, frozen=True):
 class ReserveStock(Message, frozen=True):
     """Message of an order: hold `quantity` until `expires_at`. Answered with `StockReserved` or `StockRefused`.
 
-    The hold is known by the order: a repeat answers the same and changes nothing; after a release it is refused.
+    The hold is known by the order: while it stands, a repeat answers the same and changes nothing. A reservation that
+    comes after its release, which found nothing to release, is refused.
 
     Attributes:
         when_out: `continue` holds past zero; the product's word, brought by the order.

@@ -58,7 +58,7 @@ def price_cart(
 
 def show_lines(lines: Sequence[CartLine], totals: Totals) -> tuple[ShownLine, ...]:
     """The public form of the lines, with their share of the totals; both in the same order."""
-    return tuple(
+    return tuple([
         ShownLine(
             id=line.id,
             sku=line.quote.sku,
@@ -73,7 +73,7 @@ def show_lines(lines: Sequence[CartLine], totals: Totals) -> tuple[ShownLine, ..
             total=shown(amounts.total),
         )
         for line, amounts in zip(lines, totals.lines, strict=True)
-    )
+    ])
 
 
 def show_totals(totals: Totals) -> ShownTotals:

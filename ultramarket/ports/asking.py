@@ -2,15 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+
+import msgspec
 
 from ultramarket.errors import Rejection
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What came of a command.
 
     Attributes:
@@ -28,8 +28,7 @@ class Answer:
     version: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True):
     """The public form of a committed entity (a Struct of ultramarket/messages) and its version."""
 
     value: Any

@@ -210,6 +210,10 @@ class Journal(Protocol):
         """Become the owner of a partition: epoch + 1, in a transaction of its own. Waits for a commit in flight."""
         ...
 
+    async def epochs(self, lanes: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The epochs of these partitions (kind, no), as far as anybody has taken them."""
+        ...
+
     async def load(self, wanted: Wanted) -> Loaded:
         """Everything wanted, in one select."""
         ...

@@ -4,9 +4,11 @@ The runtime (turns, partitions, committers) calls them; an actor has no clock, n
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
+
+import msgspec
 
 from ultramarket.errors import Rejection
 from ultramarket.messages.common import Sealed
@@ -19,8 +21,7 @@ Unseal = Callable[[Sealed], str]
 """Opens a sealed value; gives `erased` where the subject's key is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """All that an actor may know besides its state and the command.
 
     Attributes:
@@ -38,7 +39,7 @@ class Context:
     now: datetime
     principal: str = "system"
     command: str = ""
-    parts: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, Any] = msgspec.field(default_factory=dict)
     next_due: datetime | None = None
 
 
@@ -67,8 +68,7 @@ class Part:
     due_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What a command leads to.
 
     Attributes:

@@ -48,6 +48,8 @@ def encode(value: Any, limit: int = BODY_LIMIT) -> str:
 
 def text_fault(text: str, limit: int = ID_LIMIT) -> str | None:
     """Why a text can't be an id or a key; None when it can."""
+    if text.isascii() and 0 < len(text) <= limit and "\0" not in text:  # nearly all
+        return None
     try:
         size = len(text.encode())
     except UnicodeEncodeError:

@@ -19,6 +19,7 @@ from ultramarket.ports.journal import (
     ClaimTaken,
     CommitBusy,
     CommitRefused,
+    Fenced,
     Journal,
     Lane,
     Loaded,
@@ -27,7 +28,7 @@ from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.actor import Actor, Send
 from ultramarket.runtime.clock import Clock
 from ultramarket.runtime.codec import KindCodec
-from ultramarket.runtime.failpoints import failpoint
+from ultramarket.runtime.failpoints import failpoint, taken
 from ultramarket.runtime.loading import Loader, Unit
 from ultramarket.runtime.memory import Entity, Memory
 from ultramarket.runtime.other_turns import unreadable_turn, worker_turn
@@ -103,6 +104,7 @@ class Committer:
         self._failures: list[tuple[Partition, Failure]] = []
         self._deferred: list[tuple[Partition, Delivery]] = []
         self._uncertain: list[Delivery] = []
+        self._fenced = False
 
     def ready(self, partition: Partition, id: str) -> None:
         """Something waits for this entity."""
@@ -124,6 +126,11 @@ class Committer:
         self._finished.append(Unit(partition, delivery.id, [delivery], tuple(answers)))
         self._work.set()
 
+    def fence(self) -> None:
+        """Somebody else has taken a partition of ours: `run` ends with `Fenced`, as after a commit that was refused."""
+        self._fenced = True
+        self._work.set()
+
     def idle(self) -> bool:
         """Whether nothing waits and nothing is in flight."""
         return not (self._ready or self._finished or self._in_flight)
@@ -132,6 +139,8 @@ class Committer:
         """Work until cancelled."""
         while True:
             await self._work.wait()
+            if self._fenced:
+                raise Fenced("another process has taken a partition of ours")
             units = self._gather()
             if not units:
                 self._work.clear()
@@ -145,6 +154,7 @@ class Committer:
         open_, self._in_flight = list(self._in_flight.values()), {}
         self._failures, self._deferred = [], []
         self._ready.clear()
+        self._fenced = False
         return open_
 
     def take_uncertain(self) -> list[Delivery]:
@@ -281,6 +291,7 @@ class Committer:
 
     async def _commit(self, group: list[tuple[Unit, Turn]]) -> None:
         """Number the turns along their partitions' logs, commit, and let the answers and messages go."""
+        taken(group, "before")
         writing = [(unit, turn) for unit, turn in group if turn.writes()]
         if writing:
             tails: dict[tuple[str, int], tuple[Partition, int]] = {}
@@ -294,16 +305,18 @@ class Committer:
             self._uncertain = [onward for _, turn in writing for onward in turn.sends]
             now = await self.journal.commit(lanes, [turn.rows for _, turn in writing])
             failpoint("commit.after")
-            self.clock.set(now)
+            self.clock.set(now, started)
             self._measure([turn for _, turn in writing], self.clock.seconds() - started)
             for partition, tail in tails.values():
                 lane = _lane(partition)
                 partition.lane = Lane(lane.kind, lane.no, lane.epoch, tail)
+        taken(group, "after")
         self._committed(group)
         self._uncertain = []
 
     def _committed(self, group: list[tuple[Unit, Turn]]) -> None:
         """The commit holds: take it into memory, answer, and hand the messages on."""
+        failpoint("answer.before")
         for unit, turn in group:
             self._remember(turn)
             answers = {id(delivery): answer for delivery, answer, _ in turn.answers}

@@ -12,10 +12,11 @@ from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.actor import Actor
 from ultramarket.runtime.clock import Clock
 from ultramarket.runtime.codec import KindCodec
+from ultramarket.runtime.failpoints import failpoint
 from ultramarket.runtime.memory import Entity, Memory
 from ultramarket.runtime.partition import Partition
 from ultramarket.runtime.rebuild import rebuild
-from ultramarket.runtime.turn import Keep
+from ultramarket.runtime.turn import Keep, Look
 
 log = structlog.get_logger()
 
@@ -63,7 +64,9 @@ class Loader:
                 wanted.messages.extend(d.message for d in unit.deliveries if d.message and not d.verified)
         if not wanted:
             return None, entities
+        failpoint("load.before")
         loaded = await self.journal.load(wanted)
+        failpoint("load.after")
         for kind, id_ in wanted.entities:
             entities[kind, id_] = await self._entity(kind, id_, loaded.entities.get((kind, id_)))
         return loaded, entities
@@ -93,7 +96,7 @@ class Loader:
             if isinstance(delivery.command, Wake):
                 if (kind, unit.id) not in wanted.due and self.actors[kind].part is not None:
                     wanted.due.append((kind, unit.id))
-            elif (entity is None or not entity.complete) and not isinstance(delivery.command, Keep):
+            elif (entity is None or not entity.complete) and not isinstance(delivery.command, (Keep, Look)):
                 wanted.parts.extend((kind, unit.id, name) for name in self._needs(kind, delivery))
 
     def _needs(self, kind: str, delivery: Delivery) -> tuple[str, ...]:

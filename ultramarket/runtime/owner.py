@@ -22,6 +22,8 @@ REOPENINGS, REOPEN_WINDOW = 3, 60.0
 COMMAND_TRIES = 3
 STEADY_SECONDS = 10.0
 """After partitions were held for so long, or with a commit, the next restart begins with the shortest delay."""
+CHANCE = random.SystemRandom()
+"""What jitter and names are drawn from."""
 
 
 class GivingUp(Exception):
@@ -31,7 +33,8 @@ class GivingUp(Exception):
 class Backoff:
     """Delays from 0.2 to 10 s, doubled each time, with jitter so that many don't come back at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, chance: random.Random = CHANCE) -> None:
+        self._chance = chance
         self._delay = 0.2
 
     def reset(self) -> None:
@@ -41,7 +44,7 @@ class Backoff:
     def next(self) -> float:
         """Seconds to wait now."""
         delay, self._delay = self._delay, min(self._delay * 2, 10.0)
-        return delay * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        return delay * self._chance.uniform(0.5, 1.0)
 
 
 class Window:
@@ -70,6 +73,7 @@ class Owner:
         partitions: Sequence[Partition],
         taken: Callable[[], None],
         uncertain: Callable[[Sequence[Delivery]], None],
+        chance: random.Random = CHANCE,
     ) -> None:
         self._name = name
         self._committer = committer
@@ -78,7 +82,7 @@ class Owner:
         self._uncertain = uncertain
         self._restarts = Window(RESTARTS, RESTART_WINDOW)
         self._reopenings = Window(REOPENINGS, REOPEN_WINDOW)
-        self._backoff = Backoff()
+        self._backoff = Backoff(chance)
         self._open = False
         self._since = 0.0
         self._commits = 0
@@ -104,9 +108,10 @@ class Owner:
 
     async def _take(self) -> None:
         if not self._open:
-            self._committer.clock.set(await self._committer.journal.open())
+            await self._committer.clock.ask(self._committer.journal.open)
             self._open = True
         for partition in self._partitions:
+            failpoint("take.before")
             partition.lane = await self._committer.journal.take(partition.kind, partition.no, self._name)
             failpoint("take.after")
         for partition in self._partitions:

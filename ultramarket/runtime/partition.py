@@ -29,7 +29,8 @@ class Partition:
         waiting: deliveries by entity, each in order.
         depth: how many deliveries wait.
         known: messages that wait or are being taken, so that a sweep does not bring them again.
-        running: messages that a worker is busy with; they stay known whatever happens to the partition.
+        running: messages that a worker is busy with, or whose answers wait for their commit, with their targets; they
+            stay known whatever happens to the partition.
         behind: pairs whose messages are in the outbox because they did not fit or failed: later ones of the pair must
             not overtake them. The value is the loop time before which the pair is not to be brought.
         dirty: the pairs that were refused a message since the sweep began.
@@ -48,7 +49,7 @@ class Partition:
         self.waiting: dict[str, deque[Delivery]] = {}
         self.depth = 0
         self.known: set[str] = set()
-        self.running: set[str] = set()
+        self.running: dict[str, str] = {}
         self.behind: dict[Pair, float] = {}
         self.dirty: set[Pair] = set()
         self.blocked: set[Pair] = set()
@@ -138,7 +139,7 @@ class Partition:
         """A delivery is done: forget it, and answer who asked."""
         if delivery.message is not None:
             self.known.discard(delivery.message)
-            self.running.discard(delivery.message)
+            self._end(delivery)
             self.attempts.pop(delivery.message, None)
         if delivery.key is not None:
             self._keys.discard((delivery.id, delivery.key))
@@ -163,7 +164,6 @@ class Partition:
     def shelve(self, delivery: Delivery, delay: float = 0.0) -> None:
         """Leave a message and all later ones of its pair that wait to the outbox."""
         self.known.discard(delivery.message or "")
-        self.running.discard(delivery.message or "")
         queue = self.waiting.get(delivery.id, deque())
         kept = deque(d for d in queue if d.message is None or d.source != delivery.source)
         self.known.difference_update(d.message or "" for d in queue if d.source == delivery.source)
@@ -173,13 +173,14 @@ class Partition:
         else:
             self.waiting.pop(delivery.id, None)
         self.hold(delivery.source, delivery.id, delay)
+        self._end(delivery)
 
     def forget(self) -> None:
         """The partition is being taken anew: messages that wait are left to the outbox, clients' commands wait on."""
         queued = [delivery for queue in self.waiting.values() for delivery in queue]
         self.waiting.clear()
         self.depth = 0
-        self.known &= self.running
+        self.known.intersection_update(self.running)
         for delivery in queued:
             if delivery.message is not None:
                 self.hold(delivery.source, delivery.id)
@@ -194,6 +195,11 @@ class Partition:
         self.depth = 0
         for delivery in queued:
             self.settle(delivery, error)
+
+    def _end(self, delivery: Delivery) -> None:
+        """A worker's message is settled or left to the outbox: the next one of its target may run."""
+        if self.running.pop(delivery.message or "", None) is not None and delivery.id in self.waiting:
+            self._wake(self, delivery.id)
 
     def _offer_message(self, delivery: Delivery) -> bool:
         pair = (delivery.source, delivery.id)

@@ -9,6 +9,7 @@ from ultramarket.errors import UltraMarketError, Unavailable
 from ultramarket.messages.common import Wake
 from ultramarket.ports.journal import Fenced, Journal
 from ultramarket.ports.mailbox import Delivery
+from ultramarket.runtime.failpoints import failpoint
 from ultramarket.runtime.partition import Partition
 from ultramarket.runtime.turn import Failure
 
@@ -62,7 +63,7 @@ class Poison:
             return
         attempts = partition.attempts[delivery.message] = partition.attempts.get(delivery.message, 0) + 1
         if attempts < AT_ONCE:
-            partition.running.discard(delivery.message)
+            partition.running.pop(delivery.message, None)
             partition.push(delivery, first=True)
         elif attempts - AT_ONCE < len(self._delays):
             partition.shelve(delivery, self._delays[attempts - AT_ONCE])
@@ -91,7 +92,9 @@ class Poison:
             return
         reason = _reason(error)
         try:
+            failpoint("park.before")
             parked = await self._journal.park(partition.lane, delivery.message, delivery.source, reason)
+            failpoint("park.after")
         except Fenced:
             log.warning("the partition moved on while a message was being parked", message=delivery.message)
             return

@@ -1,7 +1,10 @@
-"""Brings messages that are in the outbox and nowhere else: after a take-over, a full mailbox, a failure."""
+"""Brings messages that are in the outbox and nowhere else: after a take-over, a full mailbox, a failure.
+
+And looks whether the partitions are still ours.
+"""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -9,6 +12,7 @@ from ultramarket.ports.journal import Journal, Pending
 from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.clock import wait_within
 from ultramarket.runtime.codec import KindCodec, decode_message
+from ultramarket.runtime.failpoints import failpoint
 from ultramarket.runtime.partition import Pair, Partition
 from ultramarket.runtime.turn import Unreadable
 
@@ -23,11 +27,17 @@ class Sweeper:
     """Sweeps the outbox for the partitions of this process, in order, with a connection of its own."""
 
     def __init__(
-        self, journal: Journal, partitions: Mapping[tuple[str, int], Partition], codecs: Mapping[str, KindCodec]
+        self,
+        journal: Journal,
+        partitions: Mapping[tuple[str, int], Partition],
+        codecs: Mapping[str, KindCodec],
+        fenced: Callable[[Partition], None],
     ) -> None:
         self._journal = journal
         self._partitions = partitions
         self._codecs = codecs
+        self._fenced = fenced
+        self._looked = 0.0
         self._asked = asyncio.Event()
 
     def request(self, delay: float = 0.0) -> None:
@@ -42,6 +52,7 @@ class Sweeper:
         while True:
             asked = await wait_within(self._asked, EVERY)
             self._asked.clear()
+            await self._look_at_owners()
             await self.sweep(older_than=0.0 if asked else EVERY)
 
     async def sweep(self, older_than: float) -> None:
@@ -58,9 +69,26 @@ class Sweeper:
             partition.begin_sweep(blocked[key])
         if any(partition.behind for partition in ours.values()):
             older_than = 0.0
+        failpoint("sweep.before")
         stuck = await self._bring(ours, began, older_than)
+        failpoint("sweep.after")
         for key, partition in ours.items():
             partition.end_sweep(began, stuck.get(key, set()))
+
+    async def _look_at_owners(self) -> None:
+        """See now and then whether partitions of ours have another owner.
+
+        A commit would be refused, but who has nothing to write would show old states and miss its timers for ever.
+        """
+        now = asyncio.get_running_loop().time()
+        if now < self._looked + EVERY:
+            return
+        self._looked = now
+        ours = [key for key, partition in self._partitions.items() if partition.lane is not None]
+        for key, epoch in (await self._journal.epochs(ours)).items():
+            lane = self._partitions[key].lane
+            if lane is not None and epoch > lane.epoch:
+                self._fenced(self._partitions[key])
 
     async def _bring(
         self, ours: Mapping[tuple[str, int], Partition], began: float, older_than: float

@@ -1,11 +1,12 @@
 """The runtime of one process: partitions, committers, workers, timers and the sweeper; and how it is asked."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from secrets import token_hex
+from itertools import count
 from typing import Any
 
 import structlog
@@ -20,8 +21,10 @@ from ultramarket.runtime.actor import Actor, Worker
 from ultramarket.runtime.clock import Clock
 from ultramarket.runtime.codec import KindCodec, text_fault
 from ultramarket.runtime.committer import Committer, Hooks, Limits, Measures
+from ultramarket.runtime.deadlines import Deadlines
+from ultramarket.runtime.failpoints import check, failpoint
 from ultramarket.runtime.memory import Entity, Memory
-from ultramarket.runtime.owner import Owner, outcome_unknown, shutting_down
+from ultramarket.runtime.owner import CHANCE, Owner, outcome_unknown, shutting_down
 from ultramarket.runtime.partition import Partition, answer_to
 from ultramarket.runtime.partitioning import PARTITIONS, partition_of
 from ultramarket.runtime.poison import DELAYS, Poison
@@ -29,7 +32,7 @@ from ultramarket.runtime.reader import Reader
 from ultramarket.runtime.showing import Showcase
 from ultramarket.runtime.sweeper import Sweeper
 from ultramarket.runtime.timers import Timers
-from ultramarket.runtime.turn import Keep, Turn, replay
+from ultramarket.runtime.turn import Keep, Look, Turn, replay
 from ultramarket.runtime.upkeep import Upkeep
 from ultramarket.runtime.watch import Watchers
 from ultramarket.runtime.workers import WorkerPool
@@ -38,6 +41,10 @@ log = structlog.get_logger()
 
 TAKE_SECONDS = 30
 """How long a start waits until every partition is taken."""
+LOOKED_UP = 100
+"""Entities read at once that are worth having in memory: a page of a list, not an import."""
+LOOK_SECONDS = 1.0
+"""How long a read waits for the owner to have the entity in memory; then it reads the store by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,8 @@ class Runtime:
         vault: opens sealed values for `read`.
         options: sizes.
         on_commit: called after each commit that appended events, e.g. to wake the views.
+        clock: the store's time, not yet set.
+        chance: what the process's name and the jitter of its restarts are drawn from.
     """
 
     def __init__(
@@ -82,8 +91,11 @@ class Runtime:
         vault: Vault,
         options: Options,
         on_commit: Callable[[], None] = lambda: None,
+        clock: Clock | None = None,
+        chance: random.Random = CHANCE,
     ) -> None:
         parts = cast(self)
+        check(parts)
         self._actors = {part.kind: part for part in parts if isinstance(part, Actor)}
         self._workers = {part.kind: part for part in parts if isinstance(part, Worker)}
         self._codecs = {part.kind: KindCodec(part) for part in parts}
@@ -92,21 +104,30 @@ class Runtime:
         self._showcase = Showcase(vault)
         self._on_commit = on_commit
         self._stopping = False
-        self.name = f"um-{token_hex(4)}"
-        self.clock = Clock()
+        self.name = f"um-{chance.randbytes(8).hex()}"
+        self._chance = chance
+        self._commands = count(1)
+        self._deadlines: Deadlines[asyncio.Future[Answer]] = Deadlines(_give_up)
+        self.clock = clock or Clock()
         self.watchers = Watchers()
         self._timers = Timers(self.clock, self._wake)
         self._reader = Reader(journal())
         self._sweep_journal = journal()
         self._partitions: dict[tuple[str, int], Partition] = {}
-        self._sweeper = Sweeper(self._sweep_journal, self._partitions, self._codecs)
+        self._sweeper = Sweeper(self._sweep_journal, self._partitions, self._codecs, self._fenced)
         self._poison = Poison(self._sweeper.request, options.poison_delays)
         self._committers = [self._committer(journal()) for _ in range(options.committers)]
         self._pools: list[WorkerPool] = []
         self._by_kind: dict[tuple[str, int], Committer] = {}
         self._owners = self._arrange()
         self._upkeep = Upkeep(
-            self._sweep_journal, self.clock, self._sweeper, self._poison, self._timers, list(self._partitions)
+            self._sweep_journal,
+            self.clock,
+            self._sweeper,
+            self._poison,
+            self._timers,
+            list(self._partitions),
+            chance,
         )
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] | None = None
@@ -134,9 +155,8 @@ class Runtime:
             if text is not None and (fault := text_fault(text)) is not None:
                 return Answer(rejection=Rejection("bad_id", f"The id or idempotency key is not usable: {fault}.", 422))
         seconds = self._options.command_seconds if timeout is None else timeout
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
-        command_id = key or token_hex(12)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        command_id = key or f"{self.name}-{next(self._commands)}"
         delivery = Delivery(
             kind,
             partition_of(kind, id),
@@ -147,21 +167,23 @@ class Runtime:
             command_id,
             key=key,
             body_hash=body_hash,
-            deadline=self.clock.now().timestamp() + seconds,
+            deadline=self.clock.timestamp() + seconds,
             answer=answer_to(future),
         )
         if not self._mailbox.offer(delivery):
             raise Unavailable("mailbox_full", "More is asked of this part of the shop than it can take; try again.")
         # Cheaper than a timeout around the wait: nothing has to be cancelled, the answer is simply settled.
-        timer = loop.call_later(seconds, _give_up, future)
+        self._deadlines.add(future, seconds)
         try:
             return await future
         finally:
-            timer.cancel()
+            self._deadlines.remove(future, seconds)
 
     async def keep(self, kind: str, id: str, key: str, body_hash: bytes, value: Any) -> None:
         """Keep an answer under an idempotency key for 24 hours, without a command."""
+        failpoint("keep.before")
         await self.ask(kind, id, Keep(value), key=key, body_hash=body_hash)
+        failpoint("keep.after")
 
     async def stored(self, kind: str, id: str, key: str, body_hash: bytes) -> Answer | None:
         """The answer kept under an idempotency key."""
@@ -171,26 +193,23 @@ class Runtime:
 
     async def read(self, kind: str, id: str) -> Shown | None:
         """The public form of the entity as committed."""
-        return (await self.read_many(kind, [id])).get(id)
+        entity = self._resident(kind, id) or await self._looked_up(kind, id)
+        if entity is None:
+            return (await self._read_stored(kind, [id])).get(id)
+        return None if entity.state is None else await self._showcase.show(self._actors[kind], id, entity)
 
     async def read_many(self, kind: str, ids: list[str]) -> dict[str, Shown]:
         """The public forms of those that exist."""
-        actor = self._actors[kind]
-        found: dict[str, Entity] = {}
-        missing: list[str] = []
+        missing = [id_ for id_ in ids if self._resident(kind, id_) is None]
+        if 0 < len(missing) <= LOOKED_UP:
+            await asyncio.gather(*[self._looked_up(kind, id_) for id_ in missing])
+            missing = [id_ for id_ in missing if self._resident(kind, id_) is None]
+        found = await self._read_stored(kind, missing) if missing else {}
         for id_ in ids:
             entity = self._resident(kind, id_)
-            if entity is not None:
-                found[id_] = entity
-            elif text_fault(id_) is None:
-                missing.append(id_)
-        if missing:
-            loaded = await self._reader.load([(kind, id_) for id_ in missing])
-            for id_ in missing:
-                stored = loaded.entities.get((kind, id_))
-                if stored is not None:
-                    found[id_] = await self._reader.entity(actor, self._codecs[kind], id_, stored)
-        return {id_: await self._showcase.show(actor, id_, e) for id_, e in found.items() if e.state is not None}
+            if entity is not None and entity.state is not None:
+                found[id_] = await self._showcase.show(self._actors[kind], id_, entity)
+        return found
 
     async def owner(self, namespace: str, value: str) -> str | None:
         """Id of the entity that holds a claim."""
@@ -222,7 +241,7 @@ class Runtime:
             UltraMarketError: the partitions could not be taken.
         """
         self.failed = asyncio.get_running_loop().create_future()
-        self.clock.set(await self._sweep_journal.open())
+        await self.clock.ask(self._sweep_journal.open)
         for key, partition in self._partitions.items():
             self._mailbox.open(*key, partition.offer)
         for owner in self._owners:
@@ -235,6 +254,7 @@ class Runtime:
     async def stop(self) -> None:
         """Refuse new commands, finish the turns and calls that run, answer who still waits, and let go."""
         self._stopping = True
+        failpoint("drain.before")
         try:
             async with asyncio.timeout(self._options.grace_seconds):
                 while not self._idle():  # noqa: ASYNC110 - an event would cost every turn; turns end in milliseconds
@@ -243,6 +263,7 @@ class Runtime:
             log.warning(
                 "turns still run after the grace period; they are given up", seconds=self._options.grace_seconds
             )
+        failpoint("drain.after")
         for key in self._partitions:
             self._mailbox.close(*key)
         for pool in self._pools:
@@ -255,10 +276,12 @@ class Runtime:
         for committer in self._committers:
             for partition, delivery in committer.reset():
                 partition.settle(delivery, outcome_unknown())
+        failpoint("handover.before")
         for owner in self._owners:
             await owner.close()
         await self._reader.close()
         await self._sweep_journal.close()
+        failpoint("handover.after")
 
     async def failure(self) -> None:
         """Wait until the runtime gives up.
@@ -321,7 +344,7 @@ class Runtime:
                         self._partitions[kind, no] = partition
                         self._by_kind[kind, no] = committer
                         ours.append(partition)
-            owners.append(Owner(f"{self.name}/{index}", committer, ours, self._taken, self._hold))
+            owners.append(Owner(f"{self.name}/{index}", committer, ours, self._taken, self._hold, self._chance))
         self._poison.arrange(self._sweep_journal)
         return owners
 
@@ -354,6 +377,10 @@ class Runtime:
         self._sweeper.request()
         self._timers.request()
 
+    def _fenced(self, partition: Partition) -> None:
+        """Somebody else has taken a partition of ours."""
+        self._by_kind[partition.kind, partition.no].fence()
+
     def _hold(self, deliveries: Sequence[Delivery]) -> None:
         """Messages that may or may not stand in the outbox: a sweep brings them before later ones of their pairs."""
         for delivery in deliveries:
@@ -376,12 +403,44 @@ class Runtime:
             name = f"wake:{kind}:{id}"
             partition.push(Delivery(kind, partition.no, id, Wake(), "system", name, name, attempts=attempts))
 
+    async def _looked_up(self, kind: str, id: str) -> Entity | None:
+        """The entity, brought into its owner's memory, so that the next readers find it there; None if it can't be."""
+        if text_fault(id) is not None:
+            return None
+        name = f"look:{kind}:{id}"
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        no = partition_of(kind, id)
+        delivery = Delivery(kind, no, id, Look(), "system", name, name, answer=answer_to(future))
+        if self._partitions[kind, no].lane is None or not self._mailbox.offer(delivery):
+            return None
+        self._deadlines.add(future, LOOK_SECONDS)
+        try:
+            await future
+        except UltraMarketError:
+            return None  # the reader tries, and says what is wrong
+        finally:
+            self._deadlines.remove(future, LOOK_SECONDS)
+        return self._resident(kind, id)
+
+    async def _read_stored(self, kind: str, ids: Sequence[str]) -> dict[str, Shown]:
+        """The public forms as they are in the store, for entities that are not in memory."""
+        actor = self._actors[kind]
+        good = [id_ for id_ in ids if text_fault(id_) is None]
+        loaded = await self._reader.load([(kind, id_) for id_ in good])
+        found: dict[str, Shown] = {}
+        for id_ in good:
+            stored = loaded.entities.get((kind, id_))
+            if stored is not None:
+                entity = await self._reader.entity(actor, self._codecs[kind], id_, stored)
+                found[id_] = await self._showcase.show(actor, id_, entity)
+        return found
+
     def _resident(self, kind: str, id: str) -> Entity | None:
         """The entity from the owner's memory, when we own its partition."""
-        key = (kind, partition_of(kind, id)) if text_fault(id) is None else None
-        if key is None or self._partitions[key].lane is None:
+        if text_fault(id) is not None:
             return None
-        return self._by_kind[key].memory.get(kind, id)
+        key = (kind, partition_of(kind, id))
+        return None if self._partitions[key].lane is None else self._by_kind[key].memory.get(kind, id)
 
     def _idle(self) -> bool:
         waiting = any(partition.depth for partition in self._partitions.values())

@@ -86,6 +86,7 @@ class Timers:
                 _, kind, id_ = heapq.heappop(self._heap)
                 failpoint("timer.before")
                 self._wake(kind, id_, 0)
+                failpoint("timer.after")
             pause = (self._heap[0][0] - now).total_seconds() if self._heap else HORIZON
             self._changed.clear()
             await wait_within(self._changed, max(pause, 0.001))

@@ -129,6 +129,7 @@ class Judge:
         self._codecs = codecs
         self._codec = codecs[actor.kind]
         self._now = now
+        self._seconds = now.timestamp()
         self._stalled = set(stalled)
         self._careful = careful
         self._state = entity.state
@@ -196,9 +197,12 @@ class Judge:
         if delivery.message is not None and not delivery.verified and delivery.message not in loaded.messages:
             self._turn.taken.append(delivery)
             return True
-        if delivery.deadline is not None and self._now.timestamp() > delivery.deadline:
+        if delivery.deadline is not None and self._seconds > delivery.deadline:
             late = Unavailable("deadline_passed", "The command waited longer than its deadline; try again.")
             self._answer(delivery, late)
+            return True
+        if isinstance(delivery.command, Look):
+            self._answer(delivery, Answer(version=self._version))
             return True
         if isinstance(delivery.command, Wake):
             due = None if self._state is None else self._actor.wake_at(self._state)
@@ -212,7 +216,7 @@ class Judge:
         if isinstance(delivery.command, Wake):
             known, next_due = self._due(delivery, loaded)
             self._turn.more_due = next_due is not None and next_due <= self._now
-        elif isinstance(delivery.command, Keep | Unreadable):
+        elif isinstance(delivery.command, (Keep, Unreadable)):
             known = {}
         else:
             known = self._needed(delivery, loaded)
@@ -367,6 +371,11 @@ class Keep:
     """A command of the runtime itself: keep this answer under the delivery's key."""
 
     value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A command of the runtime itself: have the entity in memory, and change nothing."""
 
 
 def replay(stored: tuple[bytes, str], body_hash: bytes) -> Answer:

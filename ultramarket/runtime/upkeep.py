@@ -1,12 +1,13 @@
 """What the runtime does beside the turns: sweeping, parking, reading timers, over a connection of its own."""
 
 import asyncio
+import random
 
 import structlog
 
 from ultramarket.ports.journal import Journal, JournalError, JournalLost
 from ultramarket.runtime.clock import Clock
-from ultramarket.runtime.owner import Backoff
+from ultramarket.runtime.owner import CHANCE, Backoff
 from ultramarket.runtime.poison import Poison
 from ultramarket.runtime.sweeper import Sweeper
 from ultramarket.runtime.timers import Timers
@@ -25,7 +26,9 @@ class Upkeep:
         poison: Poison,
         timers: Timers,
         lanes: list[tuple[str, int]],
+        chance: random.Random = CHANCE,
     ) -> None:
+        self._chance = chance
         self._journal = journal
         self._clock = clock
         self._sweeper = sweeper
@@ -44,7 +47,7 @@ class Upkeep:
 
     async def run(self) -> None:
         """Keep up until cancelled."""
-        backoff = Backoff()
+        backoff = Backoff(self._chance)
         while True:
             try:
                 async with asyncio.TaskGroup() as group:
@@ -55,7 +58,7 @@ class Upkeep:
                 log.warning("the sweeper lost its connection", errors=[str(e) for e in errors.exceptions])
             await asyncio.sleep(backoff.next())
             try:
-                self._clock.set(await self._journal.open())
+                await self._clock.ask(self._journal.open)
             except JournalLost as error:
                 log.warning("the database can't be reached", error=str(error))
             else:

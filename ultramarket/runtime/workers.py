@@ -1,4 +1,8 @@
-"""Runs the calls of worker actors: several at once, those of one id one after the other."""
+"""Runs the calls of worker actors: several at once, those of one id one after the other.
+
+The next call of an id begins when the answers of the one before are committed: else it could be committed before it,
+should that commit fail.
+"""
 
 import asyncio
 from collections import deque
@@ -27,7 +31,6 @@ class WorkerPool:
         self._workers = workers
         self._finish = finish
         self._failed = failed
-        self._busy: set[tuple[str, str]] = set()
         self._running: dict[str, int] = dict.fromkeys(workers, 0)
         self._waiting: dict[str, deque[tuple[Partition, str]]] = {kind: deque() for kind in workers}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -55,14 +58,10 @@ class WorkerPool:
             if self._stopping or self._running[kind] >= self._workers[kind].concurrency:
                 return
             partition, id_ = queue.popleft()
-            if id_ not in partition.waiting:
-                continue
-            if (kind, id_) in self._busy:
-                queue.append((partition, id_))
-                continue
+            if id_ not in partition.waiting or id_ in partition.running.values():
+                continue  # the partition says when the call before it is over
             delivery = partition.pull(id_, 1)[0]
-            partition.running.add(delivery.message or "")
-            self._busy.add((kind, id_))
+            partition.running[delivery.message or ""] = id_
             self._running[kind] += 1
             task = asyncio.create_task(self._work(partition, delivery), name=f"{kind} {id_}")
             self._tasks.add(task)
@@ -80,6 +79,5 @@ class WorkerPool:
         except Exception as error:  # noqa: BLE001 - whatever a worker raises counts as a failed message
             self._failed(partition, Failure(delivery, error))
         finally:
-            self._busy.discard((kind, delivery.id))
             self._running[kind] -= 1
             self._start(kind)

@@ -14,6 +14,7 @@ from ultramarket.messages.cart import ShownCart
 from ultramarket.messages.order import CancelOrder, OrderPlaced, PaymentStatus, PlaceOrder, ShownOrder, Status
 from ultramarket.views.orders import OrderFilters
 from web import presenters
+from web.addresses import check_line
 from web.answers import entity, field_tree, not_modified, page, select
 from web.bodies import Body
 from web.idempotency import WRITE
@@ -28,7 +29,7 @@ from web.services import SHOP
 ORDERS = uuid.UUID("6f6e5a1e-6c2c-5d0f-9a53-2f1d0f6b7c11")
 """Namespace of order ids: an order's id follows from its cart's id and version, so that a double click is one order."""
 
-Word = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.:-]+$")]
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.:-]+\Z")]
 
 
 Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
@@ -151,6 +152,7 @@ async def cancel(request: web.Request) -> web.Response:
     """
     id = request.match_info["id"]
     reason = (await CANCELLATION.read(request)).reason
+    check_line(reason, "/reason", lines=True)
     answer = await ask(request, "order", id, CancelOrder(reason=reason, expect=expected_version(request)))
     shown = await _read(request, id)
     return entity(_present(request, shown), shown.version, token=answer.token)

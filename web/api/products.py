@@ -14,8 +14,9 @@ from ultramarket.errors import Unavailable
 from ultramarket.messages.product import ArchiveProduct, ShownProduct, Status
 from ultramarket.views.products import ProductFilters
 from web import presenters
-from web.answers import entity, field_tree, not_modified, page, select
+from web.answers import encode, encoded_entity, entity, field_tree, not_modified, page, select
 from web.bodies import Body
+from web.finder import FINDER, PRODUCT_BODIES
 from web.idempotency import WRITE
 from web.listing import refuse_list, shown_writes
 from web.operation import ask, operation
@@ -116,13 +117,21 @@ async def index(request: web.Request) -> web.Response:
 @operation(query=ONE, response=presenters.Product, conditional=True)
 async def show(request: web.Request) -> web.Response:
     """Show a product by its id or handle."""
-    tree = field_tree(ONE.read(request).fields, presenters.Product)
+    tree = field_tree(ONE.read(request).fields, presenters.Product) if request.query_string else {}
     shown = await _find(request)
     if shown.status != "published" and not request[PRINCIPAL].staff:
         refuse("not_found", "There is no such product.")
     if unchanged(request, shown.version):
         return not_modified(shown.version)
-    return entity(select(_present(request, shown), tree), shown.version)
+    if tree:
+        return entity(select(_present(request, shown), tree), shown.version)
+    bodies = request.app[PRODUCT_BODIES]
+    key = (shown.id, shown.version, languages(request))
+    body = bodies.get(key)
+    if body is None:
+        body = encode(_present(request, shown))
+        bodies.put(key, body)
+    return encoded_entity(body, shown.version)
 
 
 @operation(body=NEW_PRODUCT, response=presenters.Product, status=201, writes="product", staff=True, errors=("taken",))
@@ -200,14 +209,9 @@ async def _find(request: web.Request) -> ShownProduct:
     Raises:
         Refused: 404 `not_found`.
     """
-    actors, wanted = request.app[SHOP].actors, request.match_info["id"]
-    shown = await actors.read("product", wanted)
-    if shown is None:
-        owner = await actors.owner("handle", wanted)
-        shown = await actors.read("product", owner) if owner is not None else None
-    if shown is None:
+    product = await request.app[FINDER].find(request.match_info["id"])
+    if product is None:
         refuse("not_found", "There is no such product.")
-    product: ShownProduct = shown.value
     return product
 
 

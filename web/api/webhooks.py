@@ -13,7 +13,7 @@ from web.problems import Refused, refuse
 from web.services import SHOP
 
 SIGNATURE = "Sandbox-Signature"
-Id = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,100}$")]
+Id = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,100}\Z")]
 
 
 class SandboxEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,7 +26,7 @@ class SandboxEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 EVENT = Body(SandboxEvent)
 
 
-@operation(body=EVENT, status=204, errors=("invalid_credentials",))
+@operation(body=EVENT, status=204, signature=SIGNATURE, errors=("invalid_credentials",))
 async def sandbox(request: web.Request) -> web.Response:
     """Take a hint from the sandbox gateway.
 
