@@ -179,8 +179,8 @@ async def test_what_can_not_go_in_is_said_with_its_line_and_the_rest_goes_in() -
     shop.tell("product", "other", CreateProduct(handle="o", title={"en": "O"}, variants=()))
     shop.claims["sku", "TEE-L"] = "other"
     finish = await run(shop, Files(HEADER + TEE + "cap,Cap,,,,CAP,1,free,,,\n" + MUG))
-    assert finish.counts.refused_total == 3
-    assert [row.line for row in finish.counts.refused] == [2, 3, 5]
+    assert finish.counts.refused_total == 4
+    assert [row.line for row in finish.counts.refused] == [2, 3, 4, 5]
     assert finish.counts.refused[0].reason == "The SKU belongs to another product."
     assert (finish.counts.rows, finish.counts.products, finish.failure) == (5, 1, "")
     assert shop.on_hand("MUG") == 8
@@ -193,6 +193,14 @@ async def test_a_fault_of_one_variant_is_the_reason_at_its_line() -> None:
     whole, own = finish.counts.refused
     assert (whole.line, own.line) == (2, 3)
     assert own.reason == "a weight is 0 to 10000000 grams"
+
+
+async def test_each_row_of_a_refused_product_is_refused_once_pictures_and_rows_refused_before_too() -> None:
+    heavy = HEADER.replace("Image Alt Text", "Variant Grams")
+    rows = "tee,Tee,,Size,S,TEE-S,1,free,,,\ntee,,,,M,TEE-M,1,1.00,,,99999999\ntee,,,,,,,,,/tee.jpg,\n"
+    finish = await run(Shop(), Files(heavy + rows))
+    assert (finish.counts.rows, finish.counts.refused_total) == (3, 3)
+    assert [row.line for row in finish.counts.refused] == [2, 3, 4]
 
 
 async def test_a_first_count_that_is_refused_is_said_with_its_line() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,10 @@ class Buyers:
         self._answered = asyncio.Condition()
         self._stopped = False
         self._keys = 0
+
+    def everybody(self, buyers: int) -> list[Coroutine[Any, Any, None]]:
+        """What all of them do until told to stop: so many buyers, and the staff."""
+        return [*(self.shop() for _ in range(buyers)), self.stock_up()]
 
     async def shop(self) -> None:
         """One buyer: purchase after purchase."""

@@ -24,19 +24,23 @@ REST_SECONDS = 60.0
 
 @asynccontextmanager
 async def crowd(
-    data_dir: Path, seed: int, *, measured: bool = True, settings: Mapping[str, str] = {}
+    data_dir: Path,
+    seed: int,
+    *,
+    measured: bool = True,
+    settings: Mapping[str, str] = {},
+    kind: type[Buyers] = Buyers,
 ) -> AsyncIterator[tuple[Server, Buyers]]:
     """A shop full of buyers; in the end they leave, it comes to rest, and everything must be right."""
     server = Server(data_dir, measured=measured, settings={**SETTINGS, **settings})
     async with server, shopper(server.url) as client:
         for sku, pieces in PIECES.items():
             await client.stock(sku, pieces)
-        buyers = Buyers(client, list(PIECES), seed)
+        buyers = kind(client, list(PIECES), seed)
         buyers.memory.received.update(PIECES)
         async with asyncio.TaskGroup() as group:
-            for _ in range(BUYERS):
-                group.create_task(buyers.shop())
-            group.create_task(buyers.stock_up())
+            for work in buyers.everybody(BUYERS):
+                group.create_task(work)
             try:
                 yield server, buyers
             finally:

@@ -9,7 +9,7 @@ from ultramarket.adapters.inprocess import InProcessMailbox
 from ultramarket.messages.common import Wake
 from ultramarket.ports.journal import JournalLost, Lane, Pending
 from ultramarket.ports.mailbox import Delivery
-from ultramarket.runtime import failpoints, sweeper, upkeep
+from ultramarket.runtime import sweeper, upkeep
 from ultramarket.runtime.actor import Actor
 from ultramarket.runtime.clock import Clock
 from ultramarket.runtime.owner import Owner
@@ -53,18 +53,6 @@ async def test_an_answer_that_came_in_time_stays() -> None:
     assert await future == "in time"
 
 
-def test_an_armed_failpoint_kills_the_process_with_sigkill(monkeypatch: pytest.MonkeyPatch) -> None:
-    killed: list[tuple[int, int]] = []
-    monkeypatch.setattr(failpoints, "ARMED", True)
-    monkeypatch.setattr(failpoints, "_name", "commit.after")
-    monkeypatch.setattr(failpoints, "_left", 2)
-    monkeypatch.setattr(failpoints.os, "kill", lambda pid, number: killed.append((pid, number)))
-    failpoints.failpoint("commit.after")
-    assert killed == []
-    failpoints.failpoint("commit.after")
-    assert killed == [(failpoints.os.getpid(), failpoints.signal.SIGKILL)]
-
-
 async def test_a_wake_up_in_flight_is_left_to_the_timers() -> None:
     queued: list[str] = []
     partition = Partition("cart", 1, 10, lambda _, id: queued.append(id), lambda _: None)
@@ -94,6 +82,9 @@ async def test_the_upkeep_opens_its_connection_until_it_is_there(monkeypatch: py
     journal = Away()
 
     class Quick:
+        def __init__(self, _chance: Any) -> None:
+            pass
+
         def next(self) -> float:
             return 0.0
 
@@ -139,5 +130,5 @@ async def test_a_sweep_goes_on_until_the_outbox_is_read(monkeypatch: pytest.Monk
     partition = Partition("cart", 1, 10, lambda *_: None, lambda _: None)
     partition.lane = Lane("cart", 1, 1, 0)
     outbox, codec = Outbox(), Codec()
-    await Sweeper(outbox, {("cart", 1): partition}, {"cart": codec}).sweep(0.0)  # type: ignore[arg-type,dict-item]
+    await Sweeper(outbox, {("cart", 1): partition}, {"cart": codec}, lambda _: None).sweep(0.0)  # type: ignore[arg-type,dict-item]
     assert [delivery.message for delivery in partition.waiting["c"]] == ["m1", "m2"]

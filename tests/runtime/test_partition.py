@@ -142,7 +142,7 @@ async def test_taking_anew_leaves_messages_to_the_outbox_and_clients_in_the_queu
     partition = door.partition
     partition.offer(message("m1"))
     partition.offer(door.client())
-    partition.running.add("busy")
+    partition.running["busy"] = "a"
     partition.known.add("busy")
     partition.forget()
     assert door.order() == [None]

@@ -1,0 +1,103 @@
+"""What the runtime waits for without a failpoint at both sides, and why a crash there can't hurt more than elsewhere.
+
+Keyed by module, function and what is awaited, as Python writes it.
+"""
+
+Wait = tuple[str, str, str]
+
+READS = "reads only: nothing changes hands here"
+LATER = "waits for work or for its time: nothing has begun"
+INSIDE = "calls another module, whose own waits are looked at there"
+SHARED = "waits for a read that another task makes"
+ANSWER = "waits for an answer: what happens meanwhile happens in the committer"
+BOUND = "bounds a wait inside, which is looked at by itself"
+TURN = "waits for its turn at a connection for reads"
+CLOSES = "lets go of a connection with nothing under way, between handover.before and handover.after"
+ENDS = "ends tasks: each of them may be cut off anywhere, as by a crash, and its work stays in the outbox or the log"
+
+_BY_REASON: dict[str, tuple[Wait, ...]] = {
+    READS: (
+        ("clock", "Clock.ask", "store()"),
+        ("committer", "Committer._claim_conflicts", "self.journal.taken_claims(claims)"),
+        ("rebuild", "rebuild", "async for journal.history(actor.kind, id)"),
+        ("showing", "Showcase.show", "self._vault.opener(subject)"),
+        ("sweeper", "Sweeper._look_at_owners", "self._journal.epochs(ours)"),
+        ("sweeper", "Sweeper._bring", "self._journal.pending(list(ours), after, older_than, BATCH)"),
+        ("sweeper", "Sweeper.sweep", "self._journal.blocked(list(ours))"),
+        ("timers", "Timers.load", "journal.due_timers(lanes, until)"),
+    ),
+    "reads only, or takes numbers of a sequence: a crash leaves a gap in them": (
+        ("reader", "Reader._asked", "read()"),
+    ),
+    LATER: (
+        ("clock", "wait_within", "event.wait()"),
+        ("committer", "Committer.run", "self._work.wait()"),
+        ("owner", "Owner._restart", "asyncio.sleep(self._backoff.next())"),
+        ("poison", "Poison.run", "self._to_park.get()"),
+        ("sweeper", "Sweeper.run", "wait_within(self._asked, EVERY)"),
+        ("system", "Runtime._first_taken", "owner.first.wait()"),
+        ("system", "Runtime.failure", "asyncio.shield(self.failed)"),
+        ("timers", "Timers.follow", "wait_within(self._stale, HORIZON / 2)"),
+        ("timers", "Timers.run", "wait_within(self._changed, max(pause, 0.001))"),
+        ("upkeep", "Upkeep.run", "asyncio.sleep(backoff.next())"),
+        ("watch", "_versions", "slot.get()"),
+    ),
+    INSIDE: (
+        ("committer", "Committer._judged", "self._loader.load(units)"),
+        ("loading", "Loader._entity", "rebuild(self.journal, self.actors[kind], self.codecs[kind], id, stored)"),
+        ("owner", "Owner.run", "self._committer.run()"),
+        ("reader", "Reader.entity", "rebuild(self._journal, actor, codec, id, stored)"),
+        ("system", "Runtime._read_stored", "self._reader.entity(actor, self._codecs[kind], id_, stored)"),
+        ("system", "Runtime._read_stored", "self._reader.load([(kind, id_) for id_ in good])"),
+        ("system", "Runtime._read_stored", "self._showcase.show(actor, id_, entity)"),
+        ("system", "Runtime.number", "self._reader.number(sequence)"),
+        ("system", "Runtime.owner", "self._reader.holder(namespace, value)"),
+        ("system", "Runtime.read", "self._showcase.show(self._actors[kind], id, entity)"),
+        ("system", "Runtime.read_many", "asyncio.gather(*[self._looked_up(kind, id_) for id_ in missing])"),
+        ("system", "Runtime.read_many", "self._showcase.show(self._actors[kind], id_, entity)"),
+        ("system", "Runtime.start", "self._upkeep.start()"),
+        ("system", "Runtime.stored", "self._reader.load((), [(kind, id, key)])"),
+        ("upkeep", "Upkeep.start", "self._sweeper.sweep(older_than=0.0)"),
+        ("upkeep", "Upkeep.start", "self._timers.load(self._journal, self._lanes)"),
+    ),
+    SHARED: (
+        ("reader", "Reader.holder", "asyncio.shield(task)"),
+        ("reader", "Reader.load", "asyncio.shield(task)"),
+    ),
+    ANSWER: (
+        ("system", "Runtime._looked_up", "future"),
+        ("system", "Runtime.ask", "future"),
+    ),
+    BOUND: (
+        ("clock", "wait_within", "async with asyncio.timeout(seconds)"),
+        ("system", "Runtime._first_taken", "async with asyncio.timeout(TAKE_SECONDS)"),
+        ("system", "Runtime.stop", "async with asyncio.timeout(self._options.grace_seconds)"),
+        ("system", "Runtime.stop", "asyncio.sleep(0.01)"),
+        ("upkeep", "Upkeep.run", "async with asyncio.TaskGroup() as group"),
+    ),
+    TURN: (
+        ("reader", "Reader._holders", "async with self._lock"),
+        ("reader", "Reader._load", "async with self._lock"),
+        ("reader", "Reader.number", "async with self._lock"),
+    ),
+    "opens a connection: the store does not change, and nothing of ours is under way on it": (
+        ("owner", "Owner._take", "self._committer.clock.ask(self._committer.journal.open)"),
+        ("reader", "Reader._asked", "self._journal.open()"),
+        ("system", "Runtime.start", "self.clock.ask(self._sweep_journal.open)"),
+        ("upkeep", "Upkeep.run", "self._clock.ask(self._journal.open)"),
+    ),
+    CLOSES: (
+        ("owner", "Owner.close", "self._committer.journal.close()"),
+        ("reader", "Reader.close", "self._journal.close()"),
+        ("system", "Runtime.stop", "owner.close()"),
+        ("system", "Runtime.stop", "self._reader.close()"),
+        ("system", "Runtime.stop", "self._sweep_journal.close()"),
+    ),
+    ENDS: (
+        ("system", "Runtime.stop", "asyncio.gather(*self._tasks, return_exceptions=True)"),
+        ("system", "Runtime.stop", "pool.stop()"),
+        ("workers", "WorkerPool.stop", "asyncio.gather(*self._tasks, return_exceptions=True)"),
+    ),
+}
+
+NO_FAILPOINT = {wait: reason for reason, waits in _BY_REASON.items() for wait in waits}
