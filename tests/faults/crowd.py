@@ -48,10 +48,12 @@ async def crowd(
         await rest(server)
         connection = await asyncpg.connect(server.dsn)
         try:
-            assert await faults(connection, buyers.memory.received) == []
+            found = await faults(connection, buyers.memory.received)
+            assert not found, "\n".join(found)
         finally:
             await connection.close()
-        assert await buyers.look_again() == []
+        found = await buyers.look_again()
+        assert not found, "\n".join(found)
         assert not [status for status in client.seen if status >= 500 and status != 503]
         assert "open" in {status for _, status, _ in buyers.memory.orders.values()}
 
