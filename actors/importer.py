@@ -192,17 +192,19 @@ class _Run:
 
     async def _check(self, id: str, product: ParsedProduct, create: CreateProduct) -> None:
         """What `_put` would refuse, without writing."""
+        owners = [await self._owner("sku", variant.sku) for variant in product.variants]
         wrong = faults(create)
-        for index, variant in enumerate(product.variants):
-            first = self._skus.setdefault(variant.sku, variant.line)
-            if first != variant.line:
-                reason = f"the SKU {variant.sku!r} was used in line {first} for another product"
+        for index, (variant, owner) in enumerate(zip(product.variants, owners, strict=True)):
+            if variant.sku in self._skus:
+                reason = f"the SKU {variant.sku!r} was used in line {self._skus[variant.sku]} for another product"
                 wrong.append(Fault(f"/variants/{index}/sku", reason))
-            elif await self._owner("sku", variant.sku) not in {None, id}:
+            elif owner not in {None, id}:
                 wrong.append(Fault(f"/variants/{index}/sku", f"the SKU {variant.sku!r} belongs to another product"))
         if wrong:
+            # Its SKUs stay free: another product of the file may have them.
             self._refuse_product(product, invalid(wrong))
         else:
+            self._skus.update((variant.sku, variant.line) for variant in product.variants)
             self._count(product, changed=True)
 
     def _count(self, product: ParsedProduct, *, changed: bool) -> None:

@@ -240,6 +240,8 @@ def _found_giving_back(state: PaymentState, result: GatewayResult, now: datetime
     currency = state.amount.currency
     facts: list[Event] = []
     if result.captured and state.stage != "captured":
+        if not state.authorised:  # the buyer acted after all, and somebody captured at the gateway itself
+            facts.append(Authorised(at=now, reference=result.reference))
         facts.append(Captured(at=now, amount=Money(result.captured, currency)))
     if result.refunded and result.refunded > state.refunded:
         facts.append(Refunded(at=now, refund=state.give_back, refunded=Money(result.refunded, currency)))

@@ -250,6 +250,15 @@ async def test_a_dry_run_says_what_would_go_in_and_writes_nothing() -> None:
     assert (shop.entities, shop.asked) == ({}, Counter())
 
 
+async def test_a_dry_run_leaves_the_skus_of_a_refused_product_to_others() -> None:
+    header = HEADER.replace("Image Src", "Variant Grams").replace(",Image Alt Text", "")
+    rows = "tee,Tee,,,,A,1,1.00,,99999999\nmug,Mug,,,,A,1,1.00,,5\n"
+    planned = await run(Shop(), Files(header + rows), dry_run=True)
+    done = await run(Shop(), Files(header + rows))
+    assert planned.counts == done.counts
+    assert [row.line for row in done.counts.refused] == [2]
+
+
 async def test_a_dry_run_refuses_what_a_product_would() -> None:
     header = HEADER.replace("Image Src", "Variant Grams").replace(",Image Alt Text", "")
     finish = await run(Shop(), Files(header + "tee,Tee,,,,TEE,1,1.00,,99999999\n"), dry_run=True)

@@ -310,6 +310,15 @@ def test_a_void_refused_because_of_a_capture_becomes_a_refund() -> None:
     assert outcome.sends == (ask(REFUND),)
 
 
+def test_a_capture_found_while_the_buyer_still_had_to_act_says_that_it_was_authorised_too() -> None:
+    it = a_payment(ACTION, GIVE_BACK, refused("captured"))
+    outcome = it.answered(replace(OK, authorised=3700, captured=3700))
+    authorised, captured = Authorised(at=NOON, reference="ref"), Captured(at=NOON, amount=WHOLE)
+    assert outcome.events == (authorised, captured, started(REFUND))
+    shown = it.shown()
+    assert (shown.authorised.amount, shown.captured.amount) == ("37.00", "37.00")
+
+
 @pytest.mark.parametrize("found", [replace(OK, voided=True), refused("unknown_payment")])
 def test_a_void_refused_for_there_is_nothing_is_done(found: GatewayResult) -> None:
     it = a_payment(OK, GIVE_BACK, refused("not_authorised"))

@@ -40,7 +40,7 @@ def test_a_product_over_several_rows_is_read_whole() -> None:
     _, products, refused = read((DATA / "odd-shapes.csv").read_bytes())
     assert refused == {}
     assert products["linen-shirt"] == ParsedProduct(
-        lines=(2, 5, 6, 8),
+        lines=(2, 6, 7, 8),
         handle="linen-shirt",
         title="Linen Shirt",
         description='<p>Light, "breathable" linen.</p>\n<ul>\n<li>Made to last</li>\n</ul>',

@@ -20,6 +20,7 @@ from tests.conformance.toys import (
     running,
 )
 from ultramarket.adapters.postgres import PostgresDatabase
+from ultramarket.adapters.postgres_journal import PostgresJournal
 from ultramarket.errors import UltraMarketError, Unavailable
 from ultramarket.ports.asking import Answer
 from ultramarket.ports.journal import Fenced, JournalLost
@@ -468,6 +469,25 @@ async def test_a_second_runtime_takes_all_and_the_first_writes_nothing_more(
             first.runtime._options = Options(grace_seconds=0.01)
             await first.runtime.stop()
             assert await second.heard("a") == []
+
+
+async def test_an_owner_that_has_nothing_to_write_notices_that_somebody_else_wrote(
+    dsn: str, database: PostgresDatabase
+) -> None:
+    shop, journal = Shop(dsn), PostgresJournal(dsn)
+    async with running(shop):
+        await shop.ask("toy", "a", Add())
+        await journal.open()
+        lane = await journal.take("toy", partition_of("toy", "a"), "a process that lost its lock and does not know it")
+        await journal.close()
+
+        async def taken_back() -> bool:
+            epochs = await database.fetch("select epoch from partition where kind = 'toy' and no = $1", lane.no)
+            return bool(epochs[0]["epoch"] > lane.epoch)
+
+        await eventually(taken_back)
+        await eventually(shop.runtime.ready)
+        assert (await shop.ask("toy", "a", Add())).version == 2
 
 
 async def test_a_stop_finishes_what_runs_and_answers_everybody(dsn: str) -> None:

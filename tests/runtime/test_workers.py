@@ -3,11 +3,17 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.conformance.toys import Courier, Look, Shop, TamperedJournal, Tell, Toy, eventually, running
 from ultramarket.adapters.postgres import PostgresDatabase
 from ultramarket.errors import Unavailable
-from ultramarket.ports.journal import JournalLost
+from ultramarket.ports.journal import JournalLost, Lane
+from ultramarket.ports.mailbox import Delivery
+from ultramarket.runtime.actor import Worker
+from ultramarket.runtime.partition import Partition
 from ultramarket.runtime.system import Options
+from ultramarket.runtime.workers import WorkerPool
 
 ONE = Options(committers=1, poison_delays=(0.01, 0.01, 0.01))
 
@@ -154,3 +160,45 @@ async def test_a_call_that_ends_while_a_sweep_reads_its_message_is_answered_once
         await eventually(lambda: len(shop.courier.calls) == 2 and shop.runtime._idle())
         assert await shop.heard("a") == ["courier:a 1"]
         assert not [entry for entry in logs if entry["log_level"] == "error"]
+
+
+class Notes(Worker[Tell]):
+    """Notes its calls, which end at once."""
+
+    kind = "notes"
+    commands = Tell
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    async def work(self, id: str, command: Tell, message: str) -> tuple[()]:  # noqa: ARG002 - the port
+        self.calls.append(message)
+        return ()
+
+
+def note(message: str) -> Delivery:
+    command = Tell(to=(), n=1)
+    return Delivery("notes", 0, "a", command, "toy:s", "t", message, message=message, source="toy:s", verified=True)
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_the_next_call_of_an_id_waits_until_the_one_before_is_committed_or_left_to_the_outbox(
+    *, committed: bool
+) -> None:
+    worker, done = Notes(), asyncio.Queue[Delivery]()
+    pool = WorkerPool({"notes": worker}, lambda _, delivery, __: done.put_nowait(delivery), lambda *_: None)
+    partition = Partition("notes", 0, 10, pool.ready, lambda _: None)
+    partition.lane = Lane("notes", 0, 1, 0)
+    partition.offer(note("m1"))
+    first = await done.get()
+    partition.offer(note("m2"))
+    await asyncio.sleep(0)
+    assert worker.calls == ["m1"]
+    if committed:
+        partition.settle(first)
+        await done.get()
+        assert worker.calls == ["m1", "m2"]
+    else:  # the commit failed: m2 must not be taken before m1
+        partition.shelve(first)
+        await asyncio.sleep(0)
+        assert (worker.calls, partition.waiting) == (["m1"], {})

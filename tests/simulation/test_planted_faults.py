@@ -1,0 +1,28 @@
+"""The simulation sees: each fault that is planted into the product is found within 500 worlds."""
+
+import pytest
+
+from tests.simulation.faults import PLANTS
+from tests.simulation.test_simulation import simulation
+
+WITHIN = 500
+
+
+def test_the_faults_that_others_ask_about_are_planted() -> None:
+    assert set(PLANTS) == {
+        "a compensation that is forgotten",
+        "a new gateway key on retry",
+        "acknowledge before the commit",
+        "delete the outbox row before the receiver's commit",
+        "drop the epoch",
+        "skip the tail check",
+        "the local clock for expiry",
+        "write the reply where the commit failed",
+    }
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_a_planted_fault_is_found(plant: str) -> None:
+    status, output = simulation("--seeds", f"0:{WITHIN}", "--jobs", "1", "--first", "--plant", plant)
+    assert status == 1, output
+    assert "python -m tests.simulation" in output
