@@ -197,22 +197,24 @@ def _variant(shown: products.ShownVariant, wanted: Languages, fallback: str) -> 
 
 
 def _lines(shown: tuple[carts.ShownLine, ...], wanted: Languages, fallback: str) -> tuple[Line, ...]:
-    return tuple([
-        Line(
-            id=line.id,
-            sku=line.sku,
-            product=line.product,
-            title=text_in(line.title, wanted, fallback),
-            variant_title=text_in(line.variant_title, wanted, fallback),
-            quantity=line.quantity,
-            unit_price=line.unit_price,
-            discount=line.discount,
-            tax=line.tax,
-            tax_included=line.tax_included,
-            total=line.total,
-        )
-        for line in shown
-    ])
+    return tuple(
+        [
+            Line(
+                id=line.id,
+                sku=line.sku,
+                product=line.product,
+                title=text_in(line.title, wanted, fallback),
+                variant_title=text_in(line.variant_title, wanted, fallback),
+                quantity=line.quantity,
+                unit_price=line.unit_price,
+                discount=line.discount,
+                tax=line.tax,
+                tax_included=line.tax_included,
+                total=line.total,
+            )
+            for line in shown
+        ]
+    )
 
 
 def cart(shown: carts.ShownCart, wanted: Languages, fallback: str) -> Cart:

@@ -12,16 +12,18 @@ from ultramarket.ports.access_log import Access
 
 
 def answered(**facts: Any) -> Access:
-    return Access(**{
-        "request": "r-1",
-        "method": "GET",
-        "route": "/api/v1/carts/{id}",
-        "ids": {"id": "c"},
-        "status": 200,
-        "milliseconds": 1.5,
-        "principal": "guest",
-        **facts,
-    })
+    return Access(
+        **{
+            "request": "r-1",
+            "method": "GET",
+            "route": "/api/v1/carts/{id}",
+            "ids": {"id": "c"},
+            "status": 200,
+            "milliseconds": 1.5,
+            "principal": "guest",
+            **facts,
+        }
+    )
 
 
 async def test_a_request_is_a_json_line_like_any_other() -> None:

@@ -58,22 +58,24 @@ def price_cart(
 
 def show_lines(lines: Sequence[CartLine], totals: Totals) -> tuple[ShownLine, ...]:
     """The public form of the lines, with their share of the totals; both in the same order."""
-    return tuple([
-        ShownLine(
-            id=line.id,
-            sku=line.quote.sku,
-            product=line.quote.product,
-            title=line.quote.title,
-            variant_title=line.quote.variant_title,
-            quantity=line.quantity,
-            unit_price=shown(line.quote.price),
-            discount=shown(amounts.discount),
-            tax=shown(amounts.tax),
-            tax_included=shown(amounts.tax_included),
-            total=shown(amounts.total),
-        )
-        for line, amounts in zip(lines, totals.lines, strict=True)
-    ])
+    return tuple(
+        [
+            ShownLine(
+                id=line.id,
+                sku=line.quote.sku,
+                product=line.quote.product,
+                title=line.quote.title,
+                variant_title=line.quote.variant_title,
+                quantity=line.quantity,
+                unit_price=shown(line.quote.price),
+                discount=shown(amounts.discount),
+                tax=shown(amounts.tax),
+                tax_included=shown(amounts.tax_included),
+                total=shown(amounts.total),
+            )
+            for line, amounts in zip(lines, totals.lines, strict=True)
+        ]
+    )
 
 
 def show_totals(totals: Totals) -> ShownTotals:
