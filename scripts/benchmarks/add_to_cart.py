@@ -2,24 +2,23 @@
 
 import random
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import asyncpg
-
-from scripts.benchmarks import plain_shop
-from scripts.benchmarks.http_client import Connection, connections
+from scripts.benchmarks.http_client import Connection, connections, request, storm
 from scripts.benchmarks.meter import Meter
-from scripts.benchmarks.rounds import Round, describe, rate, ratio, timed
+from scripts.benchmarks.plain_process import running_plain
+from scripts.benchmarks.rounds import Round, client_share, compared, figures, percentile, stormed, timed
 from scripts.benchmarks.rows import Row, Size
-from scripts.benchmarks.shop import SKUS, Shop, answering, fill, free_port, meter_of, process, running_shop
+from scripts.benchmarks.shop import API, SKUS, Shop, fill, meter_of, running_shop
+from scripts.benchmarks.statements import HOW, counted
 
 CONNECTIONS = 64
 LINES = 3
 """Lines of each cart: they are there before the clock starts, so that every round finds carts of one size."""
-GOAL = "ratio 2, at least 1.5"
+GOAL = "4,000/s, ratio 2"
+SINGLE_GOAL = "p99 under 5 ms"
+BASELINE = "Baseline: aiohttp and an asyncpg pool with its defaults, one transaction a request"
 
 
 @dataclass(slots=True)
@@ -28,7 +27,7 @@ class Side:
 
     Attributes:
         carts: where lines are added, each with the SKUs that it has.
-        body: bytes of the last answer.
+        body: bytes of an answer.
     """
 
     port: int
@@ -44,75 +43,97 @@ class Side:
             id = (await connection.call("POST", f"{self.prefix}/carts", {})).json()["id"]
             skus = tuple(SKUS[(number + place) % len(SKUS)] for place in range(LINES))
             for sku in skus:
-                await self._add(connection, id, sku, "")
+                reply = await connection.send(self._add(id, sku, ""))
+                reply.json()
+                self.body = len(reply.body)
             self.carts.append((id, skus))
 
         async with connections(self.port, CONNECTIONS) as opened:
             await timed(opened, range(count), make, self.meter)
 
-    async def round(self, size: Size, seed: int, *, keyed: bool) -> Round:
+    async def round(self, at_once: int, operations: int, seed: int, *, keyed: bool = False) -> Round:
         """Lines added to random carts; the same choices for the same seed."""
+        requests = self._requests(operations, seed, keyed=keyed)
+        async with connections(self.port, at_once) as opened:
+            return await stormed(opened, requests, self.meter)
 
-        async def add(connection: Connection, chosen: tuple[int, int]) -> None:
-            id, skus = self.carts[chosen[0]]
-            key = f"idempotency-key: {secrets.token_hex(16)}\r\n" if keyed else ""
-            await self._add(connection, id, skus[chosen[1]], key)
+    async def statements(self, shop: Shop, at_once: int, operations: int, *, keyed: bool = False) -> float:
+        """SQL statements of one operation."""
+        requests = self._requests(operations, operations, keyed=keyed)
+        async with counted(shop.dsn, shop.log) as found, connections(self.port, at_once) as opened:
+            await storm(opened, requests)
+        return found.count / operations
 
+    def _requests(self, operations: int, seed: int, *, keyed: bool) -> list[bytes]:
         choices = random.Random(seed)  # noqa: S311 - no secret
-        chosen = [(choices.randrange(len(self.carts)), choices.randrange(LINES)) for _ in range(size.operations)]
-        async with connections(self.port, CONNECTIONS) as opened:
-            return await timed(opened, chosen, add, self.meter)
+        made = []
+        for _ in range(operations):
+            id, skus = self.carts[choices.randrange(len(self.carts))]
+            key = f"idempotency-key: {secrets.token_hex(16)}\r\n" if keyed else ""
+            made.append(self._add(id, skus[choices.randrange(LINES)], key))
+        return made
 
-    async def _add(self, connection: Connection, id: str, sku: str, headers: str) -> None:
-        path = f"{self.prefix}/carts/{id}/lines"
-        reply = await connection.call("POST", path, {"sku": sku, "quantity": 1}, headers)
-        if reply.status != 200:  # noqa: PLR2004 - HTTP
-            reply.json()
-        self.body = len(reply.body)
+    def _add(self, id: str, sku: str, headers: str) -> bytes:
+        return request("POST", f"{self.prefix}/carts/{id}/lines", {"sku": sku, "quantity": 1}, headers)
 
 
 async def run(work: Path, size: Size, log_level: str) -> list[Row]:
-    """The rows with and without Idempotency-Key."""
+    """The rows with and without Idempotency-Key, and that of a single client."""
     async with running_shop(work / "add-to-cart", log_level) as shop, meter_of(shop) as meter:
         await fill(shop.port)
-        ours = Side(shop.port, "/api/v1", meter)
-        async with _plain(shop, work) as theirs:
+        ours = Side(shop.port, API, meter)
+        async with running_plain(shop, work) as plain:
+            theirs = Side(plain.port, "", plain.meter)
             await ours.make_carts(size.entities)
             await theirs.make_carts(size.entities)
-            return [await _compare(ours, theirs, size, log_level, keyed=keyed) for keyed in (False, True)]
+            rows = [await _compare(shop, ours, theirs, size, log_level, keyed=keyed) for keyed in (False, True)]
+            return [*rows, await _single(shop, ours, theirs, size, log_level)]
 
 
-async def _compare(ours: Side, theirs: Side, size: Size, log_level: str, *, keyed: bool) -> Row:
+async def _compare(shop: Shop, ours: Side, theirs: Side, size: Size, log_level: str, *, keyed: bool) -> Row:
     pairs = [
-        (await ours.round(size, number, keyed=keyed), await theirs.round(size, number, keyed=keyed))
+        (
+            await ours.round(CONNECTIONS, size.operations, number, keyed=keyed),
+            await theirs.round(CONNECTIONS, size.operations, number, keyed=keyed),
+        )
         for number in range(size.rounds)
     ]
-    mine, plain = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    return Row(
-        name="add to cart" + (", with Idempotency-Key" if keyed else ""),
-        value=rate(mine),
-        unit="requests/s",
-        baseline=rate(plain),
-        ratio=ratio(mine, plain),
+    few = size.part(4)
+    statements = (
+        await ours.statements(shop, CONNECTIONS, few, keyed=keyed),
+        await theirs.statements(shop, CONNECTIONS, few, keyed=keyed),
+    )
+    return compared(
+        "add to cart" + (", with Idempotency-Key" if keyed else ""),
+        "requests/s",
+        [pair[0] for pair in pairs],
+        [pair[1] for pair in pairs],
+        statements=statements,
         goal="" if keyed else GOAL,
-        conditions=f"{CONNECTIONS} connections, {size.entities} carts of {LINES} lines, log level {log_level}; "
-        f"{describe(mine)}; answer {ours.body} bytes. Baseline, aiohttp and asyncpg with one transaction a request: "
-        f"{describe(plain)}; answer {theirs.body} bytes",
+        conditions=f"{CONNECTIONS} connections, {size.entities} carts of {LINES} lines, log level {log_level}; answers "
+        f"of {ours.body} bytes. {BASELINE}, answers of {theirs.body} bytes; {HOW}",
     )
 
 
-@asynccontextmanager
-async def _plain(shop: Shop, work: Path) -> AsyncIterator[Side]:
-    """The plain handler as a process, with a database of its own on the platform's server."""
-    connection = await asyncpg.connect(shop.dsn)
-    try:
-        await connection.execute("create database bench_plain")
-        dsn = shop.dsn.replace("/ultramarket?", "/bench_plain?")
-        await plain_shop.prepare(dsn)
-    finally:
-        await connection.close()
-    port, log = free_port(), work / "plain.log"
-    arguments = ("-m", "scripts.benchmarks.plain_shop", str(port))
-    async with process(arguments, log, {plain_shop.DSN: dsn}) as started, meter_of(shop, started.pid) as meter:
-        await answering(port, "/ready", started, log)
-        yield Side(port, "", meter)
+async def _single(shop: Shop, ours: Side, theirs: Side, size: Size, log_level: str) -> Row:
+    """One client that waits for each answer: what a single buyer feels."""
+    operations = size.part(4)
+    pairs = [
+        (await ours.round(1, operations, number), await theirs.round(1, operations, number))
+        for number in range(size.rounds)
+    ]
+    mine, plain = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    ours_p99, theirs_p99 = (percentile([s for r in rounds for s in r.latencies], 0.99) for rounds in (mine, plain))
+    statements = await ours.statements(shop, 1, operations), await theirs.statements(shop, 1, operations)
+    return Row(
+        name="add to cart, one client",
+        value=ours_p99 * 1000,
+        unit="ms (p99)",
+        baseline=theirs_p99 * 1000,
+        ratio=theirs_p99 / ours_p99,
+        goal=SINGLE_GOAL,
+        conditions=f"one connection, {operations} requests a round one after the other, log level {log_level}. "
+        f"{BASELINE}; {HOW}{client_share(mine)}",
+        operation=figures(mine, statements[0]),
+        plain=figures(plain, statements[1]),
+    )

@@ -2,8 +2,9 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from unittest.mock import patch
@@ -13,10 +14,11 @@ import asyncpg
 from actors.inventory import Inventory
 from scripts.benchmarks.meter import Meter
 from scripts.benchmarks.ordering import Ordering, Want
-from scripts.benchmarks.rounds import Round, describe, rate, ratio, timed
+from scripts.benchmarks.rounds import Round, compared, figures, rate, timed
 from scripts.benchmarks.row_lock import RowLock
 from scripts.benchmarks.rows import Row, Size
 from scripts.benchmarks.shop import postmaster
+from scripts.benchmarks.statements import HOW, counted
 from ultramarket.adapters.embedded_postgres import EmbeddedPostgres
 from ultramarket.adapters.embedded_postgres_cluster import SETTINGS
 from ultramarket.adapters.inprocess import InProcessMailbox
@@ -28,25 +30,42 @@ from ultramarket.messages.inventory import OpenStock, ReserveStock
 from ultramarket.runtime.system import Options, Runtime
 
 CALLERS = 64
+HOLDS = (0, 1000, 10_000)
 STOCK = 10_000_000
 HOLD_TIME = timedelta(minutes=15)
 COMMAND_SECONDS = 30.0
 GOAL = "ratio 10"
 
 
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What is compared: the platform's runtime, and connections that lock a row.
+
+    Attributes:
+        log: of the database server.
+        meter: this process is the one that serves, on both sides.
+    """
+
+    dsn: str
+    log: Path
+    runtime: Runtime
+    row_lock: RowLock
+    meter: Meter
+
+
 async def run(work: Path, size: Size, _log_level: str) -> list[Row]:
-    """The rows with 0 and with 1,000 holds open, and the one through the outbox."""
+    """The rows by how many holds are open, and the one through the outbox."""
+    place = work / "hot-sku"
     # The platform's server takes 60 connections: the row lock alone has 64, so here it takes more.
-    with patch.dict(SETTINGS, max_connections="120"), EmbeddedPostgres(work / "hot-sku") as dsn:
+    with patch.dict(SETTINGS, max_connections="120"), EmbeddedPostgres(place) as dsn:
         await prepare_database(dsn)
         connection = await asyncpg.connect(dsn)
         try:
-            meter = Meter(os.getpid(), postmaster(work / "hot-sku"), connection)
+            meter = Meter(os.getpid(), postmaster(place), connection)
             async with _runtime(dsn) as runtime, RowLock.open(dsn, CALLERS) as row_lock:
-                return [
-                    *[await _compare(runtime, row_lock, meter, size, holds) for holds in (0, 1000)],
-                    await _through_outbox(runtime, meter, size),
-                ]
+                sides = Sides(dsn, place / "postgres.log", runtime, row_lock, meter)
+                rows = [await _compare(sides, size, holds) for holds in HOLDS]
+                return [*rows, await _through_outbox(sides, size)]
         finally:
             await connection.close()
 
@@ -70,43 +89,58 @@ async def _runtime(dsn: str) -> AsyncIterator[Runtime]:
         await database.close()
 
 
-async def _compare(runtime: Runtime, row_lock: RowLock, meter: Meter, size: Size, holds: int) -> Row:
-    pairs = []
+async def _compare(sides: Sides, size: Size, holds: int) -> Row:
     locked = size.part(4)
-    for number in range(size.rounds):
-        ours = await _reservations(runtime, meter, f"HOT-{holds}-{number}", size.operations, holds)
-        await row_lock.open_stock(f"HOT-{holds}-{number}", STOCK, holds)
-        pairs.append((ours, await row_lock.reservations(meter, f"HOT-{holds}-{number}", locked)))
-    mine, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    return Row(
-        name=f"reserve one hot SKU, {holds:,} holds open",
-        value=rate(mine),
-        unit="reservations/s",
-        baseline=rate(theirs),
-        ratio=ratio(mine, theirs),
+
+    async def ours(sku: str, operations: int) -> Round:
+        await _hold(sides, sku, (f"{sku}-before-{number}" for number in range(holds)))
+        return await _hold(sides, sku, (f"{sku}-{number}" for number in range(operations)))
+
+    async def theirs(sku: str) -> Round:
+        await sides.row_lock.open_stock(sku, STOCK, holds)
+        return await sides.row_lock.reservations(sides.meter, sku, locked)
+
+    skus = [f"HOT-{holds}-{number}" for number in range(size.rounds)]
+    pairs = [(await ours(sku, size.operations), await theirs(sku)) for sku in skus]
+    return compared(
+        f"reserve one hot SKU, {holds:,} holds open",
+        "reservations/s",
+        [pair[0] for pair in pairs],
+        [pair[1] for pair in pairs],
+        statements=await _statements(sides, size, holds),
         goal=GOAL,
         conditions=f"{CALLERS} callers in the runtime's process, {size.operations} reservations a round on a SKU with "
-        f"{holds:,} holds at its start; each sends its order a durable message, which is taken meanwhile; "
-        f"{describe(mine)}. Baseline: select ... for update over {CALLERS} connections, {locked} a round; "
-        f"{describe(theirs)}",
+        f"{holds:,} holds at its start; each sends its order a durable message, which is taken meanwhile. Baseline: "
+        f"select ... for update over {CALLERS} connections, {locked} a round; {HOW}",
     )
 
 
-async def _reservations(runtime: Runtime, meter: Meter, sku: str, count: int, holds: int) -> Round:
-    until = runtime.now() + HOLD_TIME
+async def _hold(sides: Sides, sku: str, orders: Iterable[str]) -> Round:
+    """A hold for each of the orders."""
+    until = sides.runtime.now() + HOLD_TIME
 
     async def reserve(_: int, order: str) -> None:
-        answer = await runtime.ask("inventory", sku, ReserveStock(order=order, quantity=1, expires_at=until))
+        answer = await sides.runtime.ask("inventory", sku, ReserveStock(order=order, quantity=1, expires_at=until))
         if answer.rejection is not None:
             raise RuntimeError(f"refused: {answer.rejection}")
 
-    await runtime.ask("inventory", sku, OpenStock(quantity=STOCK))
-    await timed(range(CALLERS), (f"{sku}-before-{number}" for number in range(holds)), reserve, meter)
-    return await timed(range(CALLERS), (f"{sku}-{number}" for number in range(count)), reserve, meter)
+    await sides.runtime.ask("inventory", sku, OpenStock(quantity=STOCK))
+    return await timed(range(CALLERS), orders, reserve, sides.meter)
 
 
-async def _through_outbox(runtime: Runtime, meter: Meter, size: Size) -> Row:
+async def _statements(sides: Sides, size: Size, holds: int) -> tuple[float, float]:
+    """SQL statements a reservation, the platform's and the row lock's, on the SKUs of the first round."""
+    sku, few = f"HOT-{holds}-0", size.part(4)
+    async with counted(sides.dsn, sides.log) as ours:
+        await _hold(sides, sku, (f"{sku}-counted-{number}" for number in range(few)))
+    async with counted(sides.dsn, sides.log) as theirs:
+        await sides.row_lock.reservations(sides.meter, sku, few, "counted")
+    return ours.count / few, theirs.count / few
+
+
+async def _through_outbox(sides: Sides, size: Size) -> Row:
     """From an order's turn to the turn in which it learns that it has the piece: three commits."""
+    runtime = sides.runtime
 
     async def order(_: int, id: str) -> None:
         async with runtime.watch("order", id) as versions:
@@ -114,15 +148,19 @@ async def _through_outbox(runtime: Runtime, meter: Meter, size: Size) -> Row:
             while await anext(versions) < Ordering.DONE:
                 pass
 
+    async def one(name: str) -> Round:
+        ids = (f"outbox-{name}-{each}" for each in range(size.part(2)))
+        return await timed(range(CALLERS), ids, order, sides.meter)
+
     await runtime.ask("inventory", "HOT-OUTBOX", OpenStock(quantity=STOCK))
-    rounds = []
-    for number in range(size.rounds):
-        ids = (f"outbox-{number}-{each}" for each in range(size.part(2)))
-        rounds.append(await timed(range(CALLERS), ids, order, meter))
+    rounds = [await one(str(number)) for number in range(size.rounds)]
+    async with counted(sides.dsn, sides.log) as found:
+        await one("counted")
     return Row(
         name="reserve one hot SKU for an order, through the outbox",
         value=rate(rounds),
         unit="reservations/s",
         conditions=f"{CALLERS} orders at a time, each new: asks in one turn, the stock holds in a second, the order "
-        f"records the answer in a third; {describe(rounds)}",
+        f"records the answer in a third; {HOW}",
+        operation=figures(rounds, found.count / size.part(2)),
     )

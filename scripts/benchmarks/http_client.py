@@ -2,24 +2,35 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, cast
 
 import msgspec
 
 _END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d+)", re.IGNORECASE)
 _STATUS = slice(9, 12)
+_OK = b" 2"
+"""How the status of an answer begins that is no refusal; a storm checks no more than that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer with its body."""
+    """An answer: its status, its head as it came, and its body."""
 
     status: int
+    head: bytes
     body: bytes
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which a busy server wants to be asked again; None unless it answered 503."""
+        after = _RETRY_AFTER.search(self.head) if self.status == 503 else None  # noqa: PLR2004 - HTTP
+        return float(after[1]) if after else None
 
     def json(self) -> Any:
         """The body's value.
@@ -32,13 +43,23 @@ class Reply:
         return msgspec.json.decode(self.body)
 
 
+def request(method: str, path: str, body: Any = None, headers: str = "") -> bytes:
+    """The bytes of a request; `headers` are whole lines, each with its line end."""
+    data = b"" if body is None else msgspec.json.encode(body)
+    typed = f"content-type: application/json\r\ncontent-length: {len(data)}\r\n" if data else ""
+    if not data and method != "GET":
+        typed = "content-length: 0\r\n"
+    return f"{method} {path} HTTP/1.1\r\nhost: localhost\r\n{typed}{headers}\r\n".encode() + data
+
+
 class Connection(asyncio.Protocol):
     """A kept-alive connection with one request at a time; it reads answers that have a Content-Length."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[Reply] | None = None
         self._received = b""
+        self._answered: Callable[[bytes, int], None] | None = None
+        self._failed: Callable[[Exception], None] | None = None
 
     @classmethod
     async def open(cls, port: int) -> "Connection":
@@ -52,14 +73,55 @@ class Connection(asyncio.Protocol):
 
     async def call(self, method: str, path: str, body: Any = None, headers: str = "") -> Reply:
         """Send a request and wait for its answer; `headers` are whole lines, each with its line end."""
-        if self._transport is None:
-            raise ConnectionError("the connection is closed")
-        data = b"" if body is None else msgspec.json.encode(body)
-        typed = "content-type: application/json\r\n" if data else ""
-        head = f"{method} {path} HTTP/1.1\r\nhost: localhost\r\n{typed}content-length: {len(data)}\r\n{headers}\r\n"
-        self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(head.encode() + data)
-        return await self._answer
+        return await self.send(request(method, path, body, headers))
+
+    async def send(self, raw: bytes) -> Reply:
+        """Send the bytes of a request and wait for its answer.
+
+        Raises:
+            ConnectionError: the server closed the connection.
+        """
+        waiting: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def answered(data: bytes, begin: int) -> None:
+            if not waiting.done():
+                waiting.set_result(Reply(int(data[_STATUS]), data[:begin], data[begin:]))
+
+        reply: Reply = await self._until(waiting, raw, answered)
+        return reply
+
+    async def storm(self, requests: Iterator[bytes], latencies: list[float]) -> None:
+        """Send the requests one after the other, each as soon as the one before is answered.
+
+        No task wakes up in between: that costs a third of what `send` does.
+
+        Args:
+            requests: may be shared by several connections, each takes the next one.
+            latencies: where the seconds of each request are put.
+
+        Raises:
+            RuntimeError: a request was refused.
+            ConnectionError: the server closed the connection.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        began = 0.0
+
+        def answered(data: bytes, begin: int) -> None:
+            nonlocal began
+            latencies.append(perf_counter() - began)
+            if not data.startswith(_OK, 8):
+                done.set_exception(RuntimeError(f"{data[_STATUS].decode()}: {data[begin:][:500].decode()}"))
+                return
+            for raw in requests:
+                began = perf_counter()
+                self._write(raw)
+                return
+            done.set_result(None)
+
+        for raw in requests:
+            began = perf_counter()
+            await self._until(done, raw, answered)
+            return
 
     def close(self) -> None:
         """Disconnect."""
@@ -72,25 +134,48 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A piece of an answer."""
-        self._received += data
-        end = self._received.find(_END)
-        if end < 0 or self._answer is None:
-            return
-        length = _LENGTH.search(self._received, 0, end)
-        begin = end + len(_END)
-        whole = begin + (int(length[1]) if length else 0)
-        if len(self._received) < whole:
-            return
-        reply = Reply(int(self._received[_STATUS]), self._received[begin:whole])
-        self._received = self._received[whole:]
-        answer, self._answer = self._answer, None
-        answer.set_result(reply)
+        if self._received:
+            data = self._received + data
+        end = data.find(_END)
+        if end >= 0:
+            length = _LENGTH.search(data, 0, end)
+            begin = end + len(_END)
+            if len(data) >= begin + (int(length[1]) if length else 0):
+                self._received = b""
+                if self._answered is not None:
+                    self._answered(data, begin)
+                return
+        self._received = data
 
     def connection_lost(self, error: Exception | None) -> None:
         """The server went away."""
         self._transport = None
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error or ConnectionError("the server closed the connection"))
+        if self._failed is not None:
+            self._failed(error or ConnectionError("the server closed the connection"))
+
+    async def _until(self, done: "asyncio.Future[Any]", raw: bytes, answered: Callable[[bytes, int], None]) -> Any:
+        """Send a request; what its answer calls, or the end of the connection, makes `done`."""
+        self._answered, self._failed = answered, done.set_exception
+        try:
+            self._write(raw)
+            return await done
+        finally:
+            self._answered = self._failed = None
+
+    def _write(self, raw: bytes) -> None:
+        if self._transport is None:
+            raise ConnectionError("the connection is closed")
+        self._transport.write(raw)
+
+
+async def storm(opened: Iterable[Connection], requests: Iterable[bytes]) -> list[float]:
+    """Send the requests over all connections, each one request at a time; the seconds of each."""
+    waiting = iter(requests)
+    latencies: list[float] = []
+    async with asyncio.TaskGroup() as group:
+        for connection in opened:
+            group.create_task(connection.storm(waiting, latencies))
+    return latencies
 
 
 @asynccontextmanager

@@ -1,6 +1,8 @@
-"""What a server process and its database use: CPU, write-ahead log, transactions."""
+"""What a server process and its database use: CPU, write-ahead log, transactions, memory."""
 
-from dataclasses import dataclass
+import os
+import time
+from dataclasses import dataclass, fields
 
 import asyncpg
 import psutil  # type: ignore[import-untyped]  # it brings no types
@@ -20,28 +22,24 @@ class Used:
         postgres: CPU seconds of all processes of the database server.
         wal: bytes of write-ahead log.
         transactions: transactions committed in the database.
+        client: CPU seconds of this process, which asks; 0 where it is the one that serves.
     """
 
     python: float = 0.0
     postgres: float = 0.0
-    wal: int = 0
-    transactions: int = 0
+    wal: float = 0
+    transactions: float = 0
+    client: float = 0.0
 
     def __add__(self, other: "Used") -> "Used":
-        return Used(
-            self.python + other.python,
-            self.postgres + other.postgres,
-            self.wal + other.wal,
-            self.transactions + other.transactions,
-        )
+        return Used(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(Used)))
 
     def __sub__(self, other: "Used") -> "Used":
-        return self + Used(-other.python, -other.postgres, -other.wal, -other.transactions)
+        return Used(*(getattr(self, field.name) - getattr(other, field.name) for field in fields(Used)))
 
-    def cpu(self, operations: int) -> str:
-        """CPU milliseconds of one operation."""
-        share = 1000 / operations
-        return f"Python {self.python * share:.2f} ms, PostgreSQL {self.postgres * share:.2f} ms"
+    def share(self, operations: int) -> "Used":
+        """What one of the operations used."""
+        return Used(*(getattr(self, field.name) / operations for field in fields(Used)))
 
 
 class Meter:
@@ -57,7 +55,12 @@ class Meter:
         row = await self._connection.fetchrow(_ACTIVITY)
         assert row is not None  # noqa: S101 - a select without a condition
         own = self._server.cpu_times()
-        return Used(own.user + own.system, _with_children(self._postgres), row["wal"], row["transactions"])
+        client = 0.0 if self._server.pid == os.getpid() else time.process_time()
+        return Used(own.user + own.system, _with_children(self._postgres), row["wal"], row["transactions"], client)
+
+    def resident(self) -> float:
+        """MiB of memory that the process that serves has (RSS)."""
+        return float(self._server.memory_info().rss / (1 << 20))
 
 
 def _with_children(process: psutil.Process) -> float:

@@ -1,42 +1,43 @@
-"""What the platform is compared with: a plain aiohttp and asyncpg handler, one transaction a request.
+"""What the platform is compared with: a plain aiohttp and asyncpg handler, one transaction or one select a request.
 
-It does the same durable work as the platform's add-to-cart: the cart's row, an event with the same hash chain, and the
-reply where the client sent a key. Run as a process, `python -m scripts.benchmarks.plain_shop PORT`, with the DSN in
-the environment.
+Adding to a cart, it does the same durable work as the platform: the cart's row, an event with the same hash chain, and
+the reply where the client sent a key. `plain_checkout` has what makes an order, `plain_server` runs it all.
 """
 
-import asyncio
 import hashlib
-import os
 import secrets
-import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import asyncpg
 import msgspec
-import uvloop
 from aiohttp import web
 
-from scripts.benchmarks.shop import PRODUCTS, SIZES
 from ultramarket.runtime.codec import Chain
 from web.presenters import Line
 
 POOL = web.AppKey("pool", asyncpg.Pool)
-DSN = "BENCH_DSN"
-"""The variable with the database's address: an argument would show its password to every process."""
-CONNECTIONS = 16
+SHOWN = "shown_product"
+"""Products as they are shown, each as one JSON text."""
 SCHEMA = """
 create table product (sku text primary key, product text not null, title text not null, size text not null,
     price numeric not null);
 create table cart (id text primary key, version bigint not null, head bytea not null, state text not null)
     with (fillfactor = 70);
+create table stock (sku text primary key, version bigint not null, head bytea not null, on_hand bigint not null)
+    with (fillfactor = 70);
+create sequence order_number;
+create table placed_order (id text primary key, number bigint not null, cart text not null unique, head bytea not null,
+    state text not null);
+create table payment (id text primary key, placed_order text not null, amount numeric not null,
+    captured numeric not null, head bytea not null);
 create table event (id text not null, version bigint not null, type text not null, data text not null,
     at timestamptz not null, command text not null, actor text not null, trace text not null, hash bytea not null,
     primary key (id, version));
 create table reply (id text not null, command text not null, body_hash bytea not null, reply text not null,
     at timestamptz not null default now(), primary key (id, command));
+create table shown_product (handle text primary key, n int not null unique, body text not null);
 """
 
 
@@ -59,6 +60,14 @@ class StoredLine(msgspec.Struct, frozen=True):
     quantity: int
 
 
+class Buyer(msgspec.Struct, frozen=True):
+    """Who buys, and where it goes."""
+
+    email: str
+    shipping_method: str
+    shipping_address: dict[str, str]
+
+
 class State(msgspec.Struct, frozen=True):
     """A cart as it is kept."""
 
@@ -66,11 +75,35 @@ class State(msgspec.Struct, frozen=True):
     created_at: datetime
     updated_at: datetime
     lines: tuple[StoredLine, ...] = ()
+    buyer: Buyer | None = None
 
 
 NEW_LINE = msgspec.json.Decoder(NewLine)
 STATE = msgspec.json.Decoder(State)
+INSERT_EVENT = "insert into event values ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 encode = msgspec.json.Encoder().encode
+
+
+async def product(request: web.Request) -> web.Response:
+    """A product by its handle: one select."""
+    body = await request.app[POOL].fetchval(
+        "select body from shown_product where handle = $1", request.match_info["handle"]
+    )
+    if body is None:
+        raise web.HTTPNotFound
+    return web.Response(text=body, content_type="application/json")
+
+
+async def products(request: web.Request) -> web.Response:
+    """A page of products by an index, and one more to see whether there is a next page."""
+    after, limit = int(request.query["after"]), int(request.query["limit"])
+    rows = await request.app[POOL].fetch(
+        "select n, body from shown_product where n > $1 order by n limit $2", after, limit + 1
+    )
+    page = rows[:limit]
+    following = page[-1]["n"] if len(rows) > limit else "null"
+    text = f'{{"items":[{",".join(row["body"] for row in page)}],"next":{following}}}'
+    return web.Response(text=text, content_type="application/json")
 
 
 async def create(request: web.Request) -> web.Response:
@@ -78,7 +111,7 @@ async def create(request: web.Request) -> web.Response:
     id, now = secrets.token_hex(20), datetime.now(UTC)
     state = State("USD", now, now)
     await request.app[POOL].execute("insert into cart values ($1, 1, $2, $3)", id, Chain.START, encode(state).decode())
-    return _answer(_shown(id, 1, state), 201)
+    return answer(shown(id, 1, state), 201)
 
 
 async def add_line(request: web.Request) -> web.Response:
@@ -102,17 +135,14 @@ async def add_line(request: web.Request) -> web.Response:
             "update cart set version = $2, head = $3, state = $4 where id = $1",
             id, version, head, encode(state).decode(),
         )  # fmt: skip
-        await connection.execute(
-            "insert into event values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            id, version, "LineAdded", data, now, trace, "guest", trace, head,
-        )  # fmt: skip
-        answer = _answer(_shown(id, version, state))
+        await connection.execute(INSERT_EVENT, id, version, "LineAdded", data, now, trace, "guest", trace, head)
+        reply = answer(shown(id, version, state))
         if key:
             await connection.execute(
                 "insert into reply (id, command, body_hash, reply) values ($1, $2, $3, $4)",
-                id, key, hashlib.sha256(raw).digest(), bytes(answer.body or b"").decode(),  # type: ignore[arg-type]  # always bytes here
+                id, key, hashlib.sha256(raw).digest(), bytes(reply.body or b"").decode(),  # type: ignore[arg-type]  # always bytes here
             )  # fmt: skip
-    return answer
+    return reply
 
 
 async def _kept(connection: Any, id: str, key: str, raw: bytes) -> web.Response | None:
@@ -136,10 +166,10 @@ def _added(state: State, new: NewLine, product: Any, now: datetime) -> tuple[Sta
         quantity=new.quantity + (found.quantity if found else 0),
     )
     others = tuple(each for each in state.lines if each.sku != new.sku)
-    return State(state.currency, state.created_at, now, (*others, line)), line
+    return msgspec.structs.replace(state, updated_at=now, lines=(*others, line)), line
 
 
-def _shown(id: str, version: int, state: State) -> dict[str, Any]:
+def shown(id: str, version: int, state: State) -> dict[str, Any]:
     """The cart in the platform's form."""
     total = sum((line.price * line.quantity for line in state.lines), Decimal(0))
     nothing = Decimal(0)
@@ -157,7 +187,7 @@ def _shown(id: str, version: int, state: State) -> dict[str, Any]:
         "shipping_method": None,
         "coupons": (),
         "lines": [_shown_line(line) for line in state.lines],
-        "totals": {name: _money(amount) for name, amount in parts.items()},
+        "totals": {name: money(amount) for name, amount in parts.items()},
         "order": None,
         "created_at": state.created_at,
         "updated_at": state.updated_at,
@@ -165,7 +195,7 @@ def _shown(id: str, version: int, state: State) -> dict[str, Any]:
 
 
 def _shown_line(line: StoredLine) -> Line:
-    nothing: Any = _money(0)
+    nothing: Any = money(0)
     return Line(
         id=line.id,
         sku=line.sku,
@@ -173,55 +203,19 @@ def _shown_line(line: StoredLine) -> Line:
         title=line.title,
         variant_title=line.size,
         quantity=line.quantity,
-        unit_price=_money(line.price),  # type: ignore[arg-type]  # the same two fields
+        unit_price=money(line.price),  # type: ignore[arg-type]  # the same two fields
         discount=nothing,
         tax=nothing,
         tax_included=nothing,
-        total=_money(line.price * line.quantity),  # type: ignore[arg-type]  # the same two fields
+        total=money(line.price * line.quantity),  # type: ignore[arg-type]  # the same two fields
     )
 
 
-def _money(amount: Decimal | int) -> dict[str, str]:
+def money(amount: Decimal | int) -> dict[str, str]:
+    """An amount as it is shown."""
     return {"amount": f"{amount:.2f}", "currency": "USD"}
 
 
-def _answer(value: Any, status: int = 200) -> web.Response:
+def answer(value: Any, status: int = 200) -> web.Response:
+    """An answer in JSON."""
     return web.Response(body=encode(value), status=status, content_type="application/json")
-
-
-async def prepare(dsn: str) -> None:
-    """Make the tables and the catalogue in an empty database."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(SCHEMA)
-        products = [
-            (f"BENCH-{number}-{size}", secrets.token_hex(16), f"Bench shirt {number}", size, Decimal("19.90"))
-            for number in range(PRODUCTS)
-            for size in SIZES
-        ]
-        await connection.executemany("insert into product values ($1, $2, $3, $4, $5)", products)
-    finally:
-        await connection.close()
-
-
-async def ready(_: web.Request) -> web.Response:
-    """200 as soon as it listens."""
-    return web.Response(text="ok")
-
-
-async def _connect(app: web.Application) -> None:
-    app[POOL] = await asyncpg.create_pool(os.environ[DSN], min_size=CONNECTIONS, max_size=CONNECTIONS)
-
-
-async def _serve(port: int) -> None:
-    app = web.Application()
-    app.add_routes([web.get("/ready", ready), web.post("/carts", create), web.post("/carts/{id}/lines", add_line)])
-    app.on_startup.append(_connect)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    await asyncio.Event().wait()
-
-
-if __name__ == "__main__":
-    uvloop.run(_serve(int(sys.argv[1])))

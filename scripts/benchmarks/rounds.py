@@ -7,7 +7,9 @@ from statistics import median
 from time import perf_counter
 from typing import TypeVar
 
+from scripts.benchmarks.http_client import Connection, storm
 from scripts.benchmarks.meter import Meter, Used
+from scripts.benchmarks.rows import Figures, Row
 
 Item = TypeVar("Item")
 Worker = TypeVar("Worker")
@@ -65,6 +67,15 @@ async def timed(
     return Round(seconds, latencies, await meter.read() - before)
 
 
+async def stormed(opened: Sequence[Connection], requests: Sequence[bytes], meter: Meter) -> Round:
+    """Send requests that were made before, each connection one at a time; none may be refused."""
+    before = await meter.read()
+    started = perf_counter()
+    latencies = await storm(opened, requests)
+    seconds = perf_counter() - started
+    return Round(seconds, latencies, await meter.read() - before)
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which this share of the values lies (nearest rank)."""
     ordered = sorted(values)
@@ -81,9 +92,57 @@ def ratio(ours: Sequence[Round], theirs: Sequence[Round]) -> float:
     return median(one.rate / other.rate for one, other in zip(ours, theirs, strict=True))
 
 
-def describe(rounds: Sequence[Round]) -> str:
-    """Latencies and CPU of an operation, over all rounds."""
+def figures(rounds: Sequence[Round], statements: float | None = None) -> Figures:
+    """What an operation took, over all rounds; `statements` were counted in a round of their own."""
     latencies = [seconds for each in rounds for seconds in each.latencies]
-    used = sum((each.used for each in rounds), Used())
-    text = f"p50 {percentile(latencies, 0.5) * 1000:.1f} ms, p99 {percentile(latencies, 0.99) * 1000:.1f} ms"
-    return f"{text}; CPU an operation: {used.cpu(len(latencies))}"
+    used = sum((each.used for each in rounds), Used()).share(len(latencies))
+    return Figures(
+        p50=percentile(latencies, 0.5) * 1000,
+        p99=percentile(latencies, 0.99) * 1000,
+        p999=percentile(latencies, 0.999) * 1000,
+        cpu_python_ms=used.python * 1000,
+        cpu_postgres_ms=used.postgres * 1000,
+        cpu_client_ms=used.client * 1000 if used.client else None,
+        statements=statements,
+        wal_bytes=used.wal,
+    )
+
+
+def client_share(rounds: Sequence[Round]) -> str:
+    """What the asking process took of the machine, for the conditions; nothing where it is the one that serves."""
+    used = sum(each.used.client for each in rounds)
+    return f"; the client took {used / sum(each.seconds for each in rounds):.0%} of a core" if used else ""
+
+
+def compared(
+    name: str,
+    unit: str,
+    ours: Sequence[Round],
+    theirs: Sequence[Round],
+    *,
+    statements: tuple[float, float],
+    goal: str = "",
+    conditions: str,
+) -> Row:
+    """The row of rounds that took turns with those of a baseline.
+
+    Args:
+        name: what was measured.
+        unit: of the rates.
+        ours: the platform's rounds.
+        theirs: the baseline's.
+        statements: SQL statements an operation of both.
+        goal: what the figure should be.
+        conditions: how it was measured.
+    """
+    return Row(
+        name=name,
+        value=rate(ours),
+        unit=unit,
+        baseline=rate(theirs),
+        ratio=ratio(ours, theirs),
+        goal=goal,
+        conditions=f"{conditions}{client_share(ours)}",
+        operation=figures(ours, statements[0]),
+        plain=figures(theirs, statements[1]),
+    )

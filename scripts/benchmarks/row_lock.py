@@ -57,11 +57,11 @@ class RowLock:
             holds,
         )
 
-    async def reservations(self, meter: Meter, sku: str, count: int) -> Round:
-        """Reservations over all connections."""
+    async def reservations(self, meter: Meter, sku: str, count: int, name: str = "order") -> Round:
+        """Reservations over all connections, for orders of that name."""
 
         async def reserve(connection: Connection, number: int) -> None:
-            await _reserve(connection, sku, f"{sku}-{number}")
+            await _reserve(connection, sku, f"{sku}-{name}-{number}")
 
         return await timed(self._connections, range(count), reserve, meter)
 

@@ -18,7 +18,9 @@ from scripts.benchmarks.meter import Meter
 from ultramarket.adapters.embedded_postgres import running_dsn
 
 ROOT = Path(__file__).parents[2]
+API = "/api/v1"
 STAFF_KEY = "umk_for-the-benchmarks-alone"
+STAFF = f"authorization: Bearer {STAFF_KEY}\r\n"
 PRODUCTS = 5
 SIZES = ("S", "M", "L", "XL")
 SKUS = tuple(f"BENCH-{number}-{size}" for number in range(PRODUCTS) for size in SIZES)
@@ -37,6 +39,7 @@ class Shop:
         pid: of its process.
         dsn: of its embedded database.
         postgres: pid of that database's first process.
+        log: that database's log.
         seconds: from the start of the process to the first 200 of /health/ready.
     """
 
@@ -44,6 +47,7 @@ class Shop:
     pid: int
     dsn: str
     postgres: int
+    log: Path
     seconds: float
 
 
@@ -76,8 +80,8 @@ async def process(arguments: Sequence[str], log: Path, environment: Mapping[str,
 
 
 @asynccontextmanager
-async def running_shop(data_dir: Path, log_level: str) -> AsyncIterator[Shop]:
-    """The platform with its embedded database in that directory."""
+async def running_shop(data_dir: Path, log_level: str, **settings: str) -> AsyncIterator[Shop]:
+    """The platform with its embedded database in that directory; `settings` as environment variables."""
     data_dir.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
     port, log = free_port(), data_dir / "server.log"
     arguments = ("-m", "ultramarket.cli", "up", "--no-demo", "--port", str(port), "--data-dir", str(data_dir))
@@ -85,6 +89,7 @@ async def running_shop(data_dir: Path, log_level: str) -> AsyncIterator[Shop]:
         "ULTRAMARKET_STAFF_KEY": STAFF_KEY,
         "ULTRAMARKET_LOG_LEVEL": log_level,
         "ULTRAMARKET_DATABASE_URL": "",
+        **settings,
     }
     began = perf_counter()
     async with process(arguments, log, environment) as started:
@@ -93,7 +98,7 @@ async def running_shop(data_dir: Path, log_level: str) -> AsyncIterator[Shop]:
         dsn = running_dsn(data_dir)
         if dsn is None:
             raise RuntimeError(f"the platform answers, and its database does not: {_last_lines(log)}")
-        yield Shop(port, started.pid, dsn, postmaster(data_dir), seconds)
+        yield Shop(port, started.pid, dsn, postmaster(data_dir), data_dir / "postgres.log", seconds)
 
 
 async def answering(port: int, path: str, started: Process, log: Path) -> None:
@@ -137,7 +142,6 @@ def _last_lines(log: Path) -> str:
 
 async def fill(port: int) -> None:
     """A small catalogue: products in four sizes, plenty of each."""
-    staff = f"authorization: Bearer {STAFF_KEY}\r\n"
     async with connections(port, 1) as (connection,):
         for number in range(PRODUCTS):
             variants = [
@@ -155,7 +159,7 @@ async def fill(port: int) -> None:
                 "options": [{"name": "Size", "values": SIZES}],
                 "variants": variants,
             }
-            (await connection.call("POST", "/api/v1/products", product, staff)).json()
+            (await connection.call("POST", f"{API}/products", product, STAFF)).json()
         for sku in SKUS:
             adjustment = {"delta": STOCK, "reason": "received"}
-            (await connection.call("POST", f"/api/v1/inventory/{sku}/adjustments", adjustment, staff)).json()
+            (await connection.call("POST", f"{API}/inventory/{sku}/adjustments", adjustment, STAFF)).json()

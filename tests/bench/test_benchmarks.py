@@ -1,21 +1,21 @@
 """Every benchmark runs, tiny, and gives its rows; what they measure is for a quiet machine and for people."""
 
-import asyncio
 import os
+import signal
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
+import asyncpg
 import msgspec
 import pytest
 
-from scripts.benchmarks import add_to_cart, checkout, hot_sku, start
-from scripts.benchmarks.http_client import Connection, connections
-from scripts.benchmarks.meter import Used
-from scripts.benchmarks.rounds import Round, percentile, rate, ratio
-from scripts.benchmarks.rows import Row, Size
-from scripts.benchmarks.shop import ROOT, process
+from scripts.benchmarks import add_to_cart, checkout, entities, hot_sku, importing, mixed, orders, products, start
+from scripts.benchmarks.__main__ import BENCHMARKS, main
+from scripts.benchmarks.histories import stopped_database
+from scripts.benchmarks.rows import Figures, Row, Size
+from scripts.benchmarks.shop import ROOT, SKUS, STOCK
+from tests.faults.invariants import faults, unfinished
 
 TINY = Size(rounds=1, operations=24, entities=4)
 
@@ -24,22 +24,41 @@ def check(row: Row) -> None:
     assert row.value > 0
     assert row.conditions
     assert (row.baseline is None) == (row.ratio is None)
+    for took in (row.operation, row.plain):
+        if took is not None:
+            times = [time for time in (took.p50, took.p99, took.p999) if time is not None]
+            assert times == sorted(times)
+            assert len(times) in {0, 3}
+            assert took.cpu_python_ms + took.cpu_postgres_ms > 0
 
 
-async def test_add_to_cart_is_measured_with_and_without_a_key(tmp_path: Path) -> None:
+async def test_add_to_cart_is_measured_with_and_without_a_key_and_for_one_client(tmp_path: Path) -> None:
     rows = await add_to_cart.run(tmp_path, TINY, "warning")
-    assert [row.name for row in rows] == ["add to cart", "add to cart, with Idempotency-Key"]
+    assert [row.name for row in rows] == [
+        "add to cart",
+        "add to cart, with Idempotency-Key",
+        "add to cart, one client",
+    ]
     for row in rows:
         check(row)
         assert row.ratio is not None
-    assert rows[0].goal == "ratio 2, at least 1.5"
+        assert row.operation is not None
+        assert row.operation.wal_bytes
+        assert row.operation.statements
+        assert row.plain is not None
+        # BEGIN, two selects, an update, an insert, COMMIT, and what the pool does after it; with a key two more.
+        assert row.plain.statements == pytest.approx(9 if "Key" in row.name else 7, abs=0.5)
 
 
-async def test_a_hot_sku_is_measured_without_and_with_open_holds_and_through_the_outbox(tmp_path: Path) -> None:
+async def test_a_hot_sku_is_measured_by_open_holds_and_through_the_outbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hot_sku.HOLDS == (0, 1000, 10_000)
+    monkeypatch.setattr(hot_sku, "HOLDS", (0, 100))
     rows = await hot_sku.run(tmp_path, TINY, "warning")
     assert [row.name for row in rows] == [
         "reserve one hot SKU, 0 holds open",
-        "reserve one hot SKU, 1,000 holds open",
+        "reserve one hot SKU, 100 holds open",
         "reserve one hot SKU for an order, through the outbox",
     ]
     for row in rows:
@@ -47,13 +66,63 @@ async def test_a_hot_sku_is_measured_without_and_with_open_holds_and_through_the
 
 
 async def test_checkouts_are_measured_alone_and_many_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkout, "STATS_SECONDS", 0)
+    assert checkout.AT_ONCE == (1, 8, 32, 128)
+    monkeypatch.setattr(checkout, "AT_ONCE", (1, 32))
     rows = await checkout.run(tmp_path, TINY, "warning")
     assert [row.name for row in rows] == ["checkouts, 1 at a time", "checkouts, 32 at a time"]
     for row in rows:
         check(row)
-        assert "CPU Python" in row.conditions
-        assert "WAL" in row.conditions
+        assert row.plain is not None
+
+
+async def test_products_are_measured_alone_and_in_lists(tmp_path: Path) -> None:
+    rows = await products.run(tmp_path, TINY, "warning")
+    assert [row.name for row in rows] == ["product by handle", "product list, pages of 24"]
+    for row in rows:
+        check(row)
+        assert row.plain is not None
+        assert row.plain.statements == pytest.approx(2, abs=0.5)  # the select, and what the pool does after it
+
+
+async def test_mixed_traffic_is_measured(tmp_path: Path) -> None:
+    rows = await mixed.run(tmp_path, TINY, "warning")
+    assert [row.name for row in rows] == ["mixed traffic, 90 % reads"]
+    check(rows[0])
+
+
+async def test_one_cart_is_measured_against_many(tmp_path: Path) -> None:
+    rows = await entities.run(tmp_path, TINY, "warning")
+    assert [row.name for row in rows] == ["add to cart, spread over 2,000 carts against one", "memory, 2,000 carts"]
+    for row in rows:
+        check(row)
+    with stopped_database(tmp_path / "entities") as dsn:
+        assert await wrong(dsn) == []
+
+
+async def test_orders_are_measured_in_a_shop_with_few_and_in_one_with_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders, "STATS_SECONDS", 0)
+    monkeypatch.setattr(orders, "REAL", 4)
+    rows = await orders.run(tmp_path, TINY, "warning")
+    assert [row.name.partition(", 400 orders against 2")[0] for row in rows] == [
+        "checkouts",
+        "an order's CPU in Python",
+        "an order's CPU in PostgreSQL",
+        "an order's write-ahead log",
+        "memory",
+    ]
+    check(rows[0])
+    with stopped_database(tmp_path / "400") as dsn:
+        assert await wrong(dsn) == []
+
+
+async def test_an_import_is_measured(tmp_path: Path) -> None:
+    rows = await importing.run(tmp_path, TINY, "warning")
+    assert [row.name for row in rows] == ["import of products", "import of products, memory"]
+    assert rows[0].conditions.startswith("80 variants of 4 products")
+    for row in rows:
+        check(row)
 
 
 async def test_both_starts_are_measured(tmp_path: Path) -> None:
@@ -63,38 +132,47 @@ async def test_both_starts_are_measured(tmp_path: Path) -> None:
         check(row)
 
 
-def test_an_unknown_benchmark_is_refused_with_the_names_there_are() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "scripts.benchmarks", "nothing"],
-        cwd=ROOT, env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, check=False,
+async def wrong(dsn: str) -> list[str]:
+    """What the checks of the crash tests find in a shop whose histories are copies."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        assert await unfinished(connection) == {}
+        return await faults(connection, dict.fromkeys(SKUS, STOCK))
+    finally:
+        await connection.close()
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.benchmarks", *arguments],
+        cwd=ROOT, env={**os.environ, "COLUMNS": "300"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 2
-    assert "add-to-cart, hot-sku, checkout, start" in done.stderr
 
 
-def test_a_rate_is_the_median_round_and_a_ratio_the_median_pair() -> None:
-    ours = [Round(1.0, [0.1] * count, Used()) for count in (10, 30, 20)]
-    theirs = [Round(1.0, [0.1] * count, Used()) for count in (10, 10, 5)]
-    assert rate(ours) == 20
-    assert ratio(ours, theirs) == 3
-
-
-def test_a_percentile_is_a_value_that_was_measured() -> None:
-    values = [float(number) for number in range(100, 0, -1)]
-    assert percentile(values, 0.5) == 51
-    assert percentile(values, 0.99) == 100
-    assert percentile([7.0], 0.99) == 7
-
-
-def test_what_was_used_adds_up_and_is_told_per_operation() -> None:
-    used = Used(2.0, 1.0, 300, 30) - Used(1.0, 0.5, 100, 10)
-    assert used == Used(1.0, 0.5, 200, 20)
-    assert used.cpu(100) == "Python 10.00 ms, PostgreSQL 5.00 ms"
+def test_the_help_and_the_refusal_of_an_unknown_name_name_all_benchmarks() -> None:
+    names = "add-to-cart, hot-sku, checkout, products, mixed, entities, orders, import, start"
+    assert list(BENCHMARKS) == names.split(", ")
+    assert names in " ".join(run("--help").stdout.split())
+    refused = run("nothing")
+    assert refused.returncode == 2
+    assert names in refused.stderr
 
 
 def test_a_row_has_the_fields_of_the_file() -> None:
-    row = Row(name="x", value=1.0, unit="s")
-    assert msgspec.json.decode(msgspec.json.encode(asdict(row))) == {
+    took = Figures(p50=1.0, p99=2.0, p999=3.0, cpu_python_ms=0.5, cpu_postgres_ms=0.25, statements=1.5, wal_bytes=100.0)
+    row = Row(name="x", value=1.0, unit="s", operation=took, plain=took)
+    written = msgspec.json.decode(msgspec.json.encode(row.fields()))
+    figures = {
+        "p50": 1.0,
+        "p99": 2.0,
+        "p999": 3.0,
+        "cpu_python_ms": 0.5,
+        "cpu_postgres_ms": 0.25,
+        "cpu_client_ms": None,
+        "statements": 1.5,
+        "wal_bytes": 100.0,
+    }
+    assert written == {
         "name": "x",
         "value": 1.0,
         "unit": "s",
@@ -102,35 +180,25 @@ def test_a_row_has_the_fields_of_the_file() -> None:
         "ratio": None,
         "goal": "",
         "conditions": "",
+        **figures,
+        **{f"baseline_{name}": value for name, value in figures.items()},
     }
+    assert "p50" not in Row(name="x", value=1.0, unit="s").fields()
 
 
-async def test_the_client_puts_an_answer_together_from_its_pieces() -> None:
-    connection = Connection()
-    connection._answer = answer = asyncio.get_running_loop().create_future()
-    for piece in (b"HTTP/1.1 201 Created\r\nContent-", b'Length: 7\r\n\r\n{"a"', b":1}"):
-        connection.data_received(piece)
-    reply = await answer
-    assert (reply.status, reply.json()) == (201, {"a": 1})
+def test_a_benchmark_that_fails_takes_nothing_from_those_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def one(_work: Path, _size: Size, _log_level: str) -> list[Row]:
+        return [Row(name="one", value=1.0, unit="s")]
 
+    async def broken(_work: Path, _size: Size, _log_level: str) -> list[Row]:
+        raise RuntimeError("refused")
 
-async def test_the_client_says_that_the_server_went_away() -> None:
-    connection = Connection()
-    connection._answer = answer = asyncio.get_running_loop().create_future()
-    connection.connection_lost(None)
-    with pytest.raises(ConnectionError):
-        await answer
-    with pytest.raises(ConnectionError):
-        await connection.call("GET", "/")
-
-
-async def test_a_process_is_gone_after_its_block(tmp_path: Path) -> None:
-    async with process(["-c", "import time; time.sleep(60)"], tmp_path / "log", {}) as started:
-        assert started.returncode is None
-    assert started.returncode is not None
-
-
-async def test_nobody_listening_is_an_error() -> None:
-    with pytest.raises(ConnectionError):
-        async with connections(1, 1):
-            pass
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setitem(BENCHMARKS, "one", one)
+    monkeypatch.setitem(BENCHMARKS, "broken", broken)
+    file = tmp_path / "rows.json"
+    with pytest.raises(RuntimeError, match="refused"):
+        main(["one", "broken"], json=file, quick=True)
+    assert [row["name"] for row in msgspec.json.decode(file.read_bytes())["rows"]] == ["one"]
