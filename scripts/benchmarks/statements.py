@@ -19,7 +19,7 @@ from ultramarket.adapters.embedded_postgres_cluster import SUPERUSER
 
 APPLICATION = "benchmark"
 """Sessions of this name are the benchmark's own and don't count."""
-HOW = "SQL counted in the server's log (log_statement = all), in a round of its own"
+HOW = "SQL counted in the server's log (log_statement = all) in a round of its own, upkeep included"
 _OWN = {"application_name": APPLICATION}
 _SETTINGS = {"log_line_prefix": "'%a|'", "log_statement": "'all'"}
 _EXECUTED = re.compile(rb"^([^|\n]*)\|LOG:  (?:execute |statement: )", re.MULTILINE)

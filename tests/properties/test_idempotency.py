@@ -11,8 +11,9 @@ from unittest.mock import patch
 
 import structlog
 from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from actors.cart import Cart
 from actors.inventory import Inventory
@@ -107,11 +108,15 @@ class Told:
 
 @dataclass
 class First:
-    """What is known of the first request with a key; `told` is None where its process died before it answered."""
+    """What is known of the first request with a key.
+
+    `told` is None where its process died before it answered; `kept`: its whole answer is in the store.
+    """
 
     body: dict[str, Any]
     at: datetime
     told: Told | None
+    kept: bool
 
 
 class Process:
@@ -176,6 +181,14 @@ class Requests(RuleBasedStateMachine):
     def ask(self, cart: str, key: str, work: tuple[str, str, dict[str, Any]], *, staff: bool) -> None:
         self._judge(cart, key, work, staff, self.loop.run(self._send(cart, key, work, staff)))
 
+    @precondition(lambda self: self.known)
+    @rule(pick=st.integers(0, 9))
+    def ask_again(self, pick: int) -> None:
+        """The same request once more, whatever happened meanwhile."""
+        (whose, method, path, key), first = list(self.known.items())[pick % len(self.known)]
+        staff, _, cart = whose.partition(" ")
+        self.ask(cart, key, (method, path, first.body), staff=staff == "True")
+
     @rule(cart=CARTS, work=WORK, staff=st.booleans())
     def ask_without_a_key(self, cart: str, work: tuple[str, str, dict[str, Any]], *, staff: bool) -> None:
         """Nobody says that two of them are one: each call takes effect."""
@@ -233,7 +246,7 @@ class Requests(RuleBasedStateMachine):
         if told is not None:
             self._judge(cart, key, work, staff, told)
         else:
-            self._find_out(cart, key, work, staff, landed=stage != (1, "commit"))
+            self._find_out(cart, key, work, staff, stage)
 
     @rule(hours=st.sampled_from([1, 1, 10, 23, 25]))
     def time_passes(self, hours: int) -> None:
@@ -264,9 +277,9 @@ class Requests(RuleBasedStateMachine):
         if first is None:
             self._judge_new(cart, body, told)
             if not unsold:
-                self.known[f"{staff} {cart}", work[0], work[1], key] = First(body, self.now, told)
-        elif unsold and (first.told is None or first.told.status != 200):
-            # No whole answer was kept, and the edge can't make this command any more.
+                self.known[f"{staff} {cart}", work[0], work[1], key] = First(body, self.now, told, told.status == 200)
+        elif unsold and not first.kept:
+            # There is no whole answer, and the edge can't make this command any more.
             assert b"sku_not_found" in told.body or (first.body != body and b"idempotency_key_reused" in told.body)
         elif first.body != body:
             assert told.status == 422
@@ -279,6 +292,7 @@ class Requests(RuleBasedStateMachine):
                     assert told.headers.get(name) == first.told.headers.get(name)
             else:
                 assert told.status == (422 if body.get("quantity") == 5000 else 200)
+                first.told = told if first.kept else None
 
     def _judge_new(self, cart: str, body: dict[str, Any], told: Told) -> None:
         """What is no repeat takes effect, or is refused by the present state."""
@@ -292,13 +306,14 @@ class Requests(RuleBasedStateMachine):
             self._takes_effect(cart, body)
 
     def _find_out(
-        self, cart: str, key: str, work: tuple[str, str, dict[str, Any]], staff: bool, *, landed: bool
+        self, cart: str, key: str, work: tuple[str, str, dict[str, Any]], staff: bool, stage: tuple[int, str]
     ) -> None:
-        """Note what a request did whose client heard nothing."""
-        if landed and self._first(cart, key, work, staff) is None:
+        """Note what a request did whose client heard nothing: its effect lands first, and then its whole answer."""
+        if stage != (1, "commit") and self._first(cart, key, work, staff) is None:
             if work[2].get("quantity") != 5000:
                 self._takes_effect(cart, work[2])
-            self.known[f"{staff} {cart}", work[0], work[1], key] = First(work[2], self.now, None)
+            kept = stage == (2, "commit answer")
+            self.known[f"{staff} {cart}", work[0], work[1], key] = First(work[2], self.now, None, kept)
 
     def _takes_effect(self, cart: str, body: dict[str, Any]) -> None:
         self.pieces[cart] += body.get("quantity", 0)
@@ -330,3 +345,5 @@ def _silence(*_: Any) -> Any:
 
 
 TestRequests = Requests.TestCase
+# A step here is several requests to a server: the same time buys fewer examples.
+TestRequests.settings = settings(max_examples=max(1, settings().max_examples // 5))

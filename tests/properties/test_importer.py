@@ -41,8 +41,8 @@ PLAUSIBLE: dict[str, Sequence[str]] = {
     "value1": ("", "S", "M", "Default Title", "S+"),
     "name2": ("", "", "", "Colour"),
     "value2": ("", "", "", "Blue"),
-    "sku": ("", "", "A", "B", "C", "D"),
-    "grams": ("", "0", "180", "12.5", "99999999"),
+    "sku": ("", "", "A", "A", "B", "B", "C"),
+    "grams": ("", "0", "180", "12.5", "99999999", "99999999"),
     "tracker": ("", "shopify"),
     "quantity": ("", "0", "7", "-3", "999999999"),
     "policy": ("", "deny", "continue"),
@@ -80,6 +80,8 @@ def tables(draw: st.DrawFn, *, odd: bool) -> Table:
         if odd and draw(st.integers(0, 3)) == 0:
             row[draw(st.integers(0, len(row) - 1))] = draw(ODD)
         rows.append(row)
+        if draw(st.integers(0, 9)) == 9:
+            rows.append([draw(st.sampled_from(["", " ", "\t"])) for _ in row])
     return names + [draw(UNKNOWN)] * extra, rows
 
 
@@ -95,7 +97,9 @@ def groups(draw: st.DrawFn) -> list[dict[str, str]]:
         row |= {"handle": handle}
         if kind != "anything":
             row |= {"name1": option, "value1": f"S{index}" if option and kind != "picture" else "", "value2": ""}
-            row |= {"name2": "", "title": "Tee"}
+            row |= {"name2": "", "title": "Tee", "price": row.get("price") or "1"}
+        if kind == "picture":
+            row |= dict.fromkeys(VARIANT, "")
         rows.append(row)
     return rows
 
@@ -143,7 +147,10 @@ def products_of(found: Found) -> list[ParsedProduct]:
     return [item for item in found if isinstance(item, ParsedProduct)]
 
 
-@given(files() | st.binary(max_size=200), st.lists(st.integers(0, 30), max_size=40))
+@given(
+    files() | st.binary(max_size=200),
+    st.lists(st.integers(0, 30), max_size=40) | st.integers(1, 3).map(lambda n: [n] * 900),
+)
 def test_any_bytes_are_read_into_whole_products_and_refused_rows_however_they_arrive(
     data: bytes, sizes: list[int]
 ) -> None:
@@ -299,7 +306,9 @@ def rows_of(product: ParsedProduct) -> Iterator[dict[str, str]]:
             variant = product.variants[index]
             row |= {f"value{at}": variant.options[name] for at, name in enumerate(names, 1)}
             row |= {"sku": variant.sku, "price": variant.price.text(), "grams": str(variant.weight_grams)}
-            row |= {"compare_at": variant.compare_at_price.text() if variant.compare_at_price else ""}
+            row |= {
+                "compare_at": variant.compare_at_price.text() if variant.compare_at_price else ("", "0.00")[index % 2]
+            }
             row |= {"barcode": f"'{variant.barcode}" if variant.barcode else "", "policy": variant.when_out}
             row |= {"quantity": "" if variant.quantity is None else str(variant.quantity)}
             row |= {"taxable": str(variant.tax_class != "exempt").upper()}

@@ -4,7 +4,6 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -51,7 +50,7 @@ class Saga(RuleBasedStateMachine):
         lines=LINES,
         untracked=st.sets(SKUS, max_size=1),
         cents=st.sampled_from([500, 500, 500, 0]),
-        well=st.sampled_from(range(7)),
+        well=st.sampled_from([0, 1, 2, 3, 4, 4, 4, 5, 6]),
     )
     def place(self, lines: dict[str, int], untracked: set[str], cents: int, well: int) -> None:
         """Place the order; `well`: so many steps go well first, because few runs would come far by chance."""
@@ -264,5 +263,3 @@ class Saga(RuleBasedStateMachine):
 
 
 TestSaga = Saga.TestCase
-# A run is cheap, and few of them bring two lines to the same step.
-TestSaga.settings = settings(max_examples=5 * settings().max_examples)

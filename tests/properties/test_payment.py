@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from actors.payment import Payment
 from actors.payment_state import PaymentState, evolve
@@ -25,15 +26,16 @@ from ultramarket.messages.payment import (
 )
 
 AMOUNT = Money(4180, "USD")
+OK = GatewayResult(outcome="ok", authorised=4180, reference="r")
 RESULTS = st.sampled_from(
     [
-        GatewayResult(outcome="ok", authorised=4180, reference="r"),
+        OK,
         GatewayResult(outcome="ok", authorised=4180, captured=4180, reference="r"),
         GatewayResult(outcome="ok", authorised=4180, captured=4180, refunded=4180, reference="r"),
         GatewayResult(outcome="ok", authorised=4180, captured=4180, refunded=1000, reference="r"),
         GatewayResult(outcome="ok", authorised=4180, voided=True, reference="r"),
         GatewayResult(outcome="ok", reference="r"),
-        GatewayResult(outcome="refused", code="no"),
+        *[GatewayResult(outcome="refused", code="no")] * 3,
         GatewayResult(outcome="action", action="/act", reference="r"),
         GatewayResult(outcome="unknown", code="lost"),
     ]
@@ -132,6 +134,12 @@ class Takings(RuleBasedStateMachine):
     @rule(result=RESULTS)
     def answer(self, result: GatewayResult) -> None:
         self._answer(self.entity.state.call, result)
+
+    @precondition(lambda self: self.entity.state is not None and self.entity.state.call is not None)
+    @rule()
+    def all_goes_well(self) -> None:
+        captured = 4180 if self.entity.state.call.operation in ("capture", "refund") else None
+        self._answer(self.entity.state.call, replace(OK, captured=captured))
 
     @precondition(lambda self: self.calls)
     @rule(result=RESULTS, of=st.integers(0, 2))
