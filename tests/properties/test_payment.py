@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
 from actors.payment import Payment
@@ -32,7 +32,7 @@ RESULTS = st.sampled_from(
         OK,
         GatewayResult(outcome="ok", authorised=4180, captured=4180, reference="r"),
         GatewayResult(outcome="ok", authorised=4180, captured=4180, refunded=4180, reference="r"),
-        GatewayResult(outcome="ok", authorised=4180, captured=4180, refunded=1000, reference="r"),
+        *[GatewayResult(outcome="ok", authorised=4180, captured=4180, refunded=1000, reference="r")] * 3,
         GatewayResult(outcome="ok", authorised=4180, voided=True, reference="r"),
         GatewayResult(outcome="ok", reference="r"),
         *[GatewayResult(outcome="refused", code="no")] * 3,
@@ -115,6 +115,17 @@ class Takings(RuleBasedStateMachine):
         if isinstance(word, PaymentRefunded):
             assert word.refunded.amount == self.entity.state.refunded
             assert word.full == (self.entity.state.refunded == self.entity.state.captured)
+
+    @initialize(far=st.integers(0, 3))
+    def begin(self, far: int) -> None:
+        """Not at all, authorised, captured, or captured and to be given back."""
+        if far:
+            self.create()
+            self.all_goes_well()
+        if far > 1:
+            self.capture()
+            self.all_goes_well()
+        self.give_back(sure=far > 2)
 
     @rule()
     def create(self) -> None:
