@@ -118,6 +118,11 @@ class Visitors:
         self._random = random.Random(seed)  # noqa: S311 - choices of a load
         self._idle: list[Connection] = []
 
+    def leave(self) -> None:
+        """Close the connections that nobody uses: on a slow machine they may be all that the shop takes."""
+        while self._idle:
+            self._idle.pop().close()
+
     async def closed(self, count: int, seconds: float) -> Seen:
         """That many visitors at once, each coming again as soon as it is done."""
         seen = Seen()
