@@ -67,9 +67,12 @@ async def test_a_hot_sku_is_measured_by_open_holds_and_through_the_outbox(
 
 async def test_checkouts_are_measured_alone_and_many_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert checkout.AT_ONCE == (1, 8, 32, 128)
-    monkeypatch.setattr(checkout, "AT_ONCE", (1, 32))
+    assert checkout.CROWD == 64
+    monkeypatch.setattr(checkout, "AT_ONCE", (1, 8))
+    monkeypatch.setattr(checkout, "CROWD", 1)
     rows = await checkout.run(tmp_path, TINY, "warning")
-    assert [row.name for row in rows] == ["checkouts, 1 at a time", "checkouts, 32 at a time"]
+    assert [row.name for row in rows] == ["checkouts, 1 at a time", "checkouts, 8 at a time"]
+    assert ["ULTRAMARKET_REQUEST_LIMIT=256" in row.conditions for row in rows] == [False, True]
     for row in rows:
         check(row)
         assert row.plain is not None
