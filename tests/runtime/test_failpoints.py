@@ -151,24 +151,24 @@ def children(node: ast.AST) -> Iterator[ast.AST]:
             yield from children(child)
 
 
-def waits(node: ast.AST) -> list[str]:
-    """The source of everything in a node that is awaited."""
-    found = []
+def waits(node: ast.AST) -> dict[ast.AST, str]:
+    """Everything in a node that waits, with the source of what it waits for."""
+    found: dict[ast.AST, str] = {}
     for each in (node, *children(node)):
         match each:
             case ast.Await(value=awaited):
-                found.append(ast.unparse(awaited))
+                found[each] = ast.unparse(awaited)
             case ast.AsyncWith(items=items):
-                found.append("async with " + ", ".join(ast.unparse(item) for item in items))
+                found[each] = "async with " + ", ".join(ast.unparse(item) for item in items)
             case ast.AsyncFor(iter=source) | ast.comprehension(iter=source, is_async=1):
-                found.append("async for " + ast.unparse(source))
+                found[each] = "async for " + ast.unparse(source)
     return found
 
 
-def guarded(block: list[ast.stmt]) -> set[str]:
-    """What is awaited between a failpoint `x.before` and its `x.after` in a block, alone between the two."""
-    found: set[str] = set()
-    opened, between = "", list[str]()
+def guarded(block: list[ast.stmt]) -> set[ast.AST]:
+    """What waits between a failpoint `x.before` and its `x.after` in a block, alone between the two."""
+    found: set[ast.AST] = set()
+    opened, between = "", list[ast.AST]()
     for statement in block:
         name = reached(statement)
         if name.endswith(".before"):
@@ -214,13 +214,13 @@ def unguarded(source: str) -> set[tuple[str, str]]:
             for field in ("body", "orelse", "finalbody")
             if isinstance(block := getattr(node, field, None), list)
         ]
-        safe = set[str]().union(*(guarded(block) for block in blocks))
+        safe = set[ast.AST]().union(*(guarded(block) for block in blocks))
         found |= {
             (name, wait)
             for statement in ast.iter_child_nodes(function)
             if not isinstance(statement, SCOPES)
-            for wait in waits(statement)
-            if wait not in safe and (wait.startswith("async ") or not own(wait, module))
+            for node, wait in waits(statement).items()
+            if node not in safe and (wait.startswith("async ") or not own(wait, module))
         }
     return found
 
@@ -256,6 +256,7 @@ class Shop:
     [
         ("pass", set()),
         ("await self.journal.count()", {("Shop.sell", "self.journal.count()")}),
+        ("await self.journal.price()", {("Shop.sell", "self.journal.price()")}),
         ("return [x async for x in rows()]", {("Shop.sell", "async for rows()")}),
         (
             "failpoint('b.before'); await one(); await two(); failpoint('b.after')",
