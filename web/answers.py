@@ -10,6 +10,9 @@ from web.problems import refuse
 
 encode = msgspec.json.Encoder().encode
 
+_PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Accept-Language, Authorization"}
+"""What differs from reader to reader, and is asked for anew each time."""
+
 Tree = dict[str, "Tree"]
 """Names of fields to show, with those of what is inside them; empty: all of it."""
 
@@ -23,7 +26,7 @@ def entity(
     value: Any, version: int, *, status: int = 200, token: str | None = None, location: str | None = None
 ) -> web.Response:
     """An entity with its ETag; after a write with its consistency token, after a creation with its address."""
-    headers = {"ETag": f'"{version}"', "Cache-Control": "private, no-cache", "Vary": "Accept-Language, Authorization"}
+    headers = _of_version(version)
     if token is not None:
         headers["X-Consistency"] = token
     if location is not None:
@@ -33,14 +36,16 @@ def entity(
 
 def encoded_entity(body: bytes, version: int) -> web.Response:
     """An entity whose body was made before."""
-    headers = {"ETag": f'"{version}"', "Cache-Control": "private, no-cache", "Vary": "Accept-Language, Authorization"}
-    return web.Response(body=body, content_type="application/json", headers=headers)
+    return web.Response(body=body, content_type="application/json", headers=_of_version(version))
 
 
 def not_modified(version: int) -> web.Response:
     """304: the client has this version."""
-    headers = {"ETag": f'"{version}"', "Cache-Control": "private, no-cache", "Vary": "Accept-Language, Authorization"}
-    return web.Response(status=304, headers=headers)
+    return web.Response(status=304, headers=_of_version(version))
+
+
+def _of_version(version: int) -> dict[str, str]:
+    return {"ETag": f'"{version}"', **_PRIVATE}
 
 
 def field_tree(fields: str | None, shape: type[msgspec.Struct]) -> Tree:
@@ -92,5 +97,4 @@ def _select(value: Any, tree: Tree) -> Any:
 
 def page(items: Iterable[Any], following: str | None) -> web.Response:
     """A page of a list."""
-    headers = {"Cache-Control": "private, no-cache", "Vary": "Accept-Language, Authorization"}
-    return json_response({"items": list(items), "next": following}, headers=headers)
+    return json_response({"items": list(items), "next": following}, headers=_PRIVATE)
