@@ -119,6 +119,11 @@ async def verdict(dsn: str, received: Mapping[str, int]) -> tuple[float, list[st
         await connection.close()
 
 
+def told(status: int, during: Counter[int]) -> bool:
+    """Whether a process was alive (the status of /health/live), and told every other call done or to come again."""
+    return status == 200 and set(during) <= {200, 201, 503, 409}  # noqa: PLR2004 - HTTP
+
+
 def through(dsn: str, port: int) -> str:
     """The DSN of the same database by way of a port of this machine."""
     parts = urlsplit(dsn)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
-from scripts.faultlab.crowd import EXTERNAL, IMPATIENT, Crowd, afterwards, shopping
+from scripts.faultlab.crowd import EXTERNAL, IMPATIENT, Crowd, afterwards, shopping, told
 from scripts.faultlab.findings import Finding, Size
 from tests.e2e.server import Server
 from ultramarket.adapters.embedded_postgres import EmbeddedPostgres, running_dsn
@@ -74,7 +74,7 @@ async def _run(place: Path, disk: Path, size: Size, name: str, left: int, *, log
             fault=f"{name}: no room for {size.full:.0f} s",
             must="the process is alive, and says 503",
             measured=f"the first 503 {filled:.1f} s after; /health/live {live}; answers meanwhile: {dict(during)}",
-            held=live == 200 and set(during) <= {200, 201, 503, 409},  # noqa: PLR2004 - HTTP
+            held=told(live, during),
         ),
         Finding(
             fault=f"{name}: room again",

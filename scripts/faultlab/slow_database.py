@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from scripts.faultlab.crowd import EXTERNAL, IMPATIENT, afterwards, shopping, socket_of, through
+from scripts.faultlab.crowd import EXTERNAL, IMPATIENT, afterwards, shopping, socket_of, through, told
 from scripts.faultlab.findings import Finding, Size
 from scripts.faultlab.proxy import Proxy
 from tests.e2e.server import Server
@@ -43,7 +43,7 @@ async def run(place: Path, size: Size) -> list[Finding]:
             fault=f"{FAULT}: no answer for {size.stall:.0f} s",
             must="the process is alive, and says 503",
             measured=f"/health/live {status} after {live * 1000:.0f} ms; answers meanwhile: {dict(during)}",
-            held=status == 200 and set(during) <= {200, 201, 503, 409},  # noqa: PLR2004 - HTTP
+            held=told(status, during),
         ),
         Finding(
             fault=f"{FAULT}: well again",
