@@ -10,10 +10,10 @@ rejection or cancellation changes nothing: what it speaks of is already being gi
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import assert_never
-from uuid import NAMESPACE_URL, uuid5
 
 from actors import order_sends as sends
 from actors.order_state import Event, OrderState, evolve
+from ultramarket.domain.ids import payment_id
 from ultramarket.domain.shop import ShopRules
 from ultramarket.errors import Rejection
 from ultramarket.messages.cart import ClearCart, FreezeCart, KeepFrozen, OpenCart
@@ -320,7 +320,7 @@ class Order(Actor[OrderState, Command, Event]):
         """All stock is held: ask for the money, if there is any to ask for."""
         if not state.total:
             return self._confirm(state, ctx)
-        payment = str(uuid5(NAMESPACE_URL, f"ultramarket:payment:{ctx.id}"))
+        payment = payment_id(ctx.id)
         return (PaymentStarted(at=ctx.now, payment=payment, amount=state.total, deadline=ctx.now + self._step),)
 
     def _confirm(self, state: OrderState, ctx: Context) -> tuple[Event, ...]:

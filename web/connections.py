@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from ultramarket.errors import Rejection
-from web.middlewares import dress, given_id, new_id
+from web.middlewares import dress, given_id, new_request_id
 from web.problems import KINDS, response
 from web.turnstile import ADMISSION, OneTooMany, Turnstile
 
@@ -81,7 +81,7 @@ class Runner(web.AppRunner):
 
 
 def _problem(request: web.BaseRequest, rejection: Rejection, exc: BaseException | None) -> web.Response:
-    request_id = given_id(request) or new_id()
+    request_id = given_id(request) or new_request_id()
     answer = response(rejection, request_id)
     answer.force_close()
     dress(answer, request_id)

@@ -77,7 +77,7 @@ class Frame:
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Give the request an id and an answer in time; turn refusals into problems; log and measure it."""
         started = time.perf_counter()
-        request_id = request[REQUEST_ID] = given_id(request) or new_id()
+        request_id = request[REQUEST_ID] = given_id(request) or new_request_id()
         route = _route(request)
         seconds = self._shop.upload_seconds if route in self._uploads else self._shop.request_seconds
         running = _Running()
@@ -129,7 +129,7 @@ class _Running:
         return self._late and self._task.uncancel() <= self._cancelling
 
 
-def new_id() -> str:
+def new_request_id() -> str:
     """An id for a request whose client gave it none."""
     return f"{_chance.getrandbits(128):032x}"
 

@@ -18,7 +18,7 @@ from aioprometheus.collectors import Counter, Gauge, Registry
 from ultramarket.errors import Rejection
 from web.admission import Admission, Kind, kind_of
 from web.idempotency import IDEMPOTENCY_KEY
-from web.middlewares import dress, given_id, new_id
+from web.middlewares import dress, given_id, new_request_id
 from web.problems import KINDS, response
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -58,7 +58,7 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     ticket = ticket or admission.enter(kind, key)
     if not ticket:
         _count(admission, kind)
-        return refusal(given_id(request) or new_id())
+        return refusal(given_id(request) or new_request_id())
     try:
         answer = await handler(request)
     finally:
@@ -108,7 +108,7 @@ class Turnstile(web.RequestHandler):
         if self._ticket or not plain or self.transport is None:
             return False
         _count(self._admission, kind)
-        self.transport.write(answer_bytes(given_id(message) or new_id()))
+        self.transport.write(answer_bytes(given_id(message) or new_request_id()))
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         return True
 
@@ -166,7 +166,7 @@ class OneTooMany(asyncio.Protocol):
             connection.data_received(data)
             return
         self._admission.connections_refused += 1
-        transport.write(answer_bytes(new_id(), close=True))
+        transport.write(answer_bytes(new_request_id(), close=True))
         transport.write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it ended is all the same

@@ -1,7 +1,6 @@
 """Add-to-cart on one cart that everybody wants, and spread over a million carts that are there."""
 
 import random
-import secrets
 from pathlib import Path
 
 import asyncpg
@@ -13,6 +12,7 @@ from scripts.benchmarks.rounds import Round, compared, stormed
 from scripts.benchmarks.rows import Row, Size
 from scripts.benchmarks.shop import API, SKUS, fill, meter_of, running_shop
 from scripts.benchmarks.statements import HOW, counted
+from ultramarket.domain.ids import new_id
 
 CONNECTIONS = 64
 SPREAD = 4
@@ -78,7 +78,7 @@ async def copy_cart(dsn: str, original: str, count: int) -> list[str]:
     try:
         histories = await Histories.open(connection)
         blank = await BlankEntity.of(connection, "cart", original, places_of([original]))
-        ids = [secrets.token_hex(20) for _ in range(count)]
+        ids = [new_id() for _ in range(count)]
         for begin in range(0, count, _AT_ONCE):
             for id in ids[begin : begin + _AT_ONCE]:
                 histories.copy(blank, id, {original: id})

@@ -5,7 +5,6 @@ A copy sells its pieces from the stock of the original's SKU: the SKU's own hist
 
 import asyncio
 import re
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,9 @@ from scripts.benchmarks.histories import Blank, BlankEntity, BlankEvent, Connect
 from ultramarket.adapters.postgres import PostgresDatabase
 from ultramarket.adapters.secrets import master_key
 from ultramarket.adapters.vault import PostgresVault
+from ultramarket.domain.ids import new_id, order_id, payment_id
 from ultramarket.messages.common import Sealed
 from ultramarket.runtime.codec import KindCodec, encode
-from web.api.orders import ORDERS
 
 _ORIGINALS = 100
 _AT_ONCE = 500
@@ -101,7 +100,7 @@ class _Copies:
         originals = [await self._original(row["id"]) for row in ids]
         number = await self._connection.fetchval("select nextval('order_number')")
         for begin in range(0, count, _AT_ONCE):
-            carts = [secrets.token_hex(20) for _ in range(min(_AT_ONCE, count - begin))]
+            carts = [new_id() for _ in range(min(_AT_ONCE, count - begin))]
             sealers = await asyncio.gather(*(self._vault.sealer(f"cart:{cart}") for cart in carts))
             for place, (cart, seal) in enumerate(zip(carts, sealers, strict=True), begin):
                 self._copy(histories, originals[place % len(originals)], cart, seal, number + place)
@@ -158,8 +157,8 @@ class _Copies:
 
     def _values(self, cart: str, cart_version: int, number: str, email: str) -> dict[str, str]:
         """The ids of an order, as the platform makes them, and its e-mail as the list finds it."""
-        order = str(uuid5(ORDERS, f"{cart}:{cart_version}"))
-        payment = str(uuid5(NAMESPACE_URL, f"ultramarket:payment:{order}"))
+        order = order_id(cart, cart_version)
+        payment = payment_id(order)
         return {
             "cart": cart,
             "order": order,

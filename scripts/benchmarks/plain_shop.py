@@ -14,6 +14,7 @@ import asyncpg
 import msgspec
 from aiohttp import web
 
+from ultramarket.domain.ids import new_id
 from ultramarket.runtime.codec import Chain
 from web.presenters import Line
 
@@ -108,7 +109,7 @@ async def products(request: web.Request) -> web.Response:
 
 async def create(request: web.Request) -> web.Response:
     """Make a cart."""
-    id, now = secrets.token_hex(20), datetime.now(UTC)
+    id, now = new_id(), datetime.now(UTC)
     state = State("USD", now, now)
     await request.app[POOL].execute("insert into cart values ($1, 1, $2, $3)", id, Chain.START, encode(state).decode())
     return answer(shown(id, 1, state), 201)

@@ -15,11 +15,11 @@ from scripts.faultlab.findings import Finding
 from tests.e2e.server import Server
 from tests.e2e.shopper import Shopper, shopper
 from tests.faults.buyers import Buyers
-from tests.faults.invariants import faults, unfinished
+from tests.faults.checks import shop_faults
+from tests.faults.invariants import at_rest
 
 BUYERS = 12
 PIECES = {"LAB-A": 60, "LAB-B": 400, "LAB-C": 1_000_000}
-POLL_SECONDS = 0.1
 REST_SECONDS = 180.0
 AGAIN_SECONDS = 60.0
 IMPATIENT = {"ULTRAMARKET_ORDER__ACTION_SECONDS": "2", "ULTRAMARKET_ORDER__FREEZE_SECONDS": "1"}
@@ -109,12 +109,10 @@ async def verdict(dsn: str, received: Mapping[str, int]) -> tuple[float, list[st
     connection = await asyncpg.connect(dsn)
     began = perf_counter()
     try:
-        async with asyncio.timeout(REST_SECONDS):
-            while await unfinished(connection):  # noqa: ASYNC110 - another process finishes it
-                await asyncio.sleep(POLL_SECONDS)
-        return perf_counter() - began, await faults(connection, received)
-    except TimeoutError:
-        return perf_counter() - began, [f"still waiting: {await unfinished(connection)}"]
+        shop = await at_rest(connection, REST_SECONDS)
+        return perf_counter() - began, shop_faults(shop, received)
+    except AssertionError as busy:
+        return perf_counter() - began, [str(busy)]
     finally:
         await connection.close()
 

@@ -59,7 +59,7 @@ from ultramarket.runtime.actor import Send
 
 PLACE = PlaceOrder(cart="c", cart_version=4, number="100123", gateway="sandbox", method="ok")
 LOCK = NOON + timedelta(seconds=900)
-PAYMENT = "137109e1-fcd1-53e5-b62f-22e5bc9656e4"
+PAYMENT = "bcc1920aac317235168fcfee9cd0ce4dacbda400"
 
 
 def sealed(text: str) -> Sealed:

@@ -10,7 +10,7 @@ import asyncpg
 from tests.e2e.server import Server
 from tests.e2e.shopper import shopper
 from tests.faults.buyers import Buyers
-from tests.faults.invariants import faults, unfinished
+from tests.faults.invariants import faults_at_rest
 
 BUYERS = 12
 PIECES = {"KILL-A": 60, "KILL-B": 150, "KILL-C": 100_000}
@@ -19,7 +19,6 @@ SETTINGS = {
     "ULTRAMARKET_ORDER__FREEZE_SECONDS": "1",
 }
 """Short enough that timers are due while the shop is busy."""
-REST_SECONDS = 60.0
 
 
 @asynccontextmanager
@@ -45,10 +44,9 @@ async def crowd(
                 yield server, buyers
             finally:
                 buyers.stop()
-        await rest(server)
         connection = await asyncpg.connect(server.dsn)
         try:
-            found = await faults(connection, buyers.memory.received)
+            found = await faults_at_rest(connection, buyers.memory.received)
             assert not found, "\n".join(found)
         finally:
             await connection.close()
@@ -56,17 +54,3 @@ async def crowd(
         assert not found, "\n".join(found)
         assert not [status for status in client.seen if status >= 500 and status != 503]
         assert "open" in {status for _, status, _ in buyers.memory.orders.values()}
-
-
-async def rest(server: Server) -> None:
-    """Wait until messages, timers, orders and views have come to an end."""
-    connection = await asyncpg.connect(server.dsn)
-    left: dict[str, int] = {}
-    try:
-        async with asyncio.timeout(REST_SECONDS):
-            while left := await unfinished(connection):  # noqa: ASYNC110 - another process finishes it
-                await asyncio.sleep(0.2)
-    except TimeoutError:
-        raise AssertionError(f"after {REST_SECONDS} s there are still {left}") from None
-    finally:
-        await connection.close()

@@ -1,11 +1,14 @@
 """The checks of `tests.faults.checks` on the rows of a PostgreSQL, and whether a shop has come to rest."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from tests.faults import checks
 from tests.faults.checks import Book, Effects, EntityRow, LoggedEvent, Snapshot
 
+REST_SECONDS = 60.0
+POLL_SECONDS = 0.1
 _AT_REST = """
 select (select count(*) from outbox) as messages,
     (select count(*) from timer where due_at <= now()) as timers,
@@ -53,11 +56,34 @@ async def snapshot(rows: Any) -> Snapshot:
     return shop
 
 
+async def at_rest(rows: Any, seconds: float = REST_SECONDS) -> Snapshot:
+    """Wait until nothing is under way; all rows of that very moment, as a timer may be due in the next.
+
+    Raises:
+        AssertionError: it did not come to rest in that time; tells what still waits.
+    """
+    left: dict[str, int] = {}
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                async with _one_moment(rows):
+                    if not (left := await unfinished(rows)):
+                        return await snapshot(rows)
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise AssertionError(f"after {seconds} s there are still {left}") from None
+
+
 async def log_faults(rows: Any) -> list[str]:
-    """Where the log has a gap, a hash does not verify, or a replay is not what is stored."""
-    return checks.log_faults(await snapshot(rows))
+    """Where the log has a gap, a hash does not verify, or a replay is not what is stored; at rest or not."""
+    async with _one_moment(rows):
+        return checks.log_faults(await snapshot(rows))
 
 
-async def faults(rows: Any, received: Mapping[str, int]) -> list[str]:
-    """Everything that is wrong with a shop at rest; empty where all is well."""
-    return checks.shop_faults(await snapshot(rows), received)
+async def faults_at_rest(rows: Any, received: Mapping[str, int]) -> list[str]:
+    """Everything that is wrong with a shop once it is at rest; empty where all is well."""
+    return checks.shop_faults(await at_rest(rows), received)
+
+
+def _one_moment(rows: Any) -> Any:
+    return rows.transaction(isolation="repeatable_read", readonly=True)

@@ -8,7 +8,8 @@ import pytest_asyncio
 
 from tests.e2e.server import Server
 from tests.e2e.shopper import shopper
-from tests.faults.invariants import faults, unfinished
+from tests.faults.checks import shop_faults
+from tests.faults.invariants import at_rest, faults_at_rest, snapshot
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -58,14 +59,13 @@ async def rows(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator["async
         order = (await shop.order(await shop.filled_cart("TAMPERED"))).json
         assert order["payment_status"] == "paid"
         connection = await asyncpg.connect(server.dsn)
-        while await unfinished(connection):
-            await shop.until("/inventory/TAMPERED", on_hand=9, held=0)
+        await at_rest(connection)
         yield connection
         await connection.close()
 
 
 async def test_a_shop_at_rest_has_no_faults(rows: "asyncpg.Connection[asyncpg.Record]") -> None:
-    assert await faults(rows, RECEIVED) == []
+    assert await faults_at_rest(rows, RECEIVED) == []
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -75,11 +75,11 @@ async def test_damage_is_told(rows: "asyncpg.Connection[asyncpg.Record]", damage
     await transaction.start()
     try:
         assert not (await rows.execute(statement)).endswith(" 0")
-        found = await faults(rows, RECEIVED)
+        found = shop_faults(await snapshot(rows), RECEIVED)
     finally:
         await transaction.rollback()
     assert [fault for fault in found if told in fault]
 
 
 async def test_more_received_than_there_is_or_was_sold_is_told(rows: "asyncpg.Connection[asyncpg.Record]") -> None:
-    assert await faults(rows, {"TAMPERED": 11}) == ["TAMPERED: 11 received, 1 sold, 9 on hand, 0 held"]
+    assert await faults_at_rest(rows, {"TAMPERED": 11}) == ["TAMPERED: 11 received, 1 sold, 9 on hand, 0 held"]

@@ -2,13 +2,13 @@
 
 import asyncio
 import hashlib
-import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
 import msgspec
 
 from tests.simulation.oracle import Oracle, WatchedStore
+from ultramarket.domain.ids import order_id
 from ultramarket.errors import Rejection, Unavailable
 from ultramarket.messages.cart import AddLine, CreateCart, PatchCart, ShownCart
 from ultramarket.messages.cart_transfer import AllowMerge, AskTransfer, GiveLines, TransferBegun, TransferStands
@@ -23,7 +23,6 @@ from ultramarket.runtime.partitioning import partition_of
 from ultramarket.runtime.system import Runtime
 from web.quotes import Quoter
 
-ORDERS = uuid.UUID("6f6e5a1e-6c2c-5d0f-9a53-2f1d0f6b7c11")
 WAIT_SECONDS = 4.0
 """How long an order is waited for until it has left `pending`."""
 
@@ -136,7 +135,7 @@ class Front:
 
     async def _placed(self, cart: str, version: int, method: str, key: str) -> ShownOrder:
         """Make an order, or find the one that this cart version made, and wait until it stands."""
-        id = str(uuid.uuid5(ORDERS, f"{cart}:{version}"))
+        id = order_id(cart, version)
         shown = await self.cart(cart)
         if shown.version < version:
             raise Unavailable("behind", "This process has lost the cart's partition and does not know it yet.")

@@ -1,6 +1,5 @@
 """Carts: make one, fill it, say where it goes, merge a guest's into another."""
 
-import secrets
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
+from ultramarket.domain.ids import new_id
 from ultramarket.messages.cart import (
     AddLine,
     CreateCart,
@@ -99,7 +99,7 @@ async def create(request: web.Request) -> web.Response:
         refuse("idempotency_key_weak")
     new = await NEW_CART.read(request)
     channel = shop.rules.channel(new.channel) or shop.channel
-    id = write.derived_id(shop.secret, "cart") or secrets.token_hex(20)
+    id = write.derived_id(shop.secret, "cart") or new_id()
     command = CreateCart(currency=new.currency or channel.currency, channel=new.channel)
     token = None
     try:

@@ -1,7 +1,6 @@
 """Imports: bring a product file in."""
 
 import hashlib
-import secrets
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 
+from ultramarket.domain.ids import new_id
 from ultramarket.domain.money import EXPONENTS
 from ultramarket.messages.product_import import ShownImport, StartImport
 from web import presenters
@@ -62,7 +62,7 @@ async def create(request: web.Request) -> web.Response:
     check_coding(request)
     if (request.content_length or 0) > MAX_UPLOAD:
         refuse("body_too_large", f"The file may have {MAX_UPLOAD} bytes at most.")
-    id = write.derived_id(shop.secret, "import") or secrets.token_hex(20)
+    id = write.derived_id(shop.secret, "import") or new_id()
     upload = _Upload(request)
     if write.client_key is not None and await shop.actors.read("import", id) is not None:
         await upload.drain()  # a repeat: the file that is being read must stay as it is

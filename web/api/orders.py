@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
+from ultramarket.domain.ids import order_id
 from ultramarket.messages.cart import ShownCart
 from ultramarket.messages.order import CancelOrder, OrderPlaced, PaymentStatus, PlaceOrder, ShownOrder, Status
 from ultramarket.views.orders import OrderFilters
@@ -25,9 +25,6 @@ from web.principal import PRINCIPAL
 from web.problems import refuse
 from web.queries import Cursor, Fields, Limit, Query
 from web.services import SHOP
-
-ORDERS = uuid.UUID("6f6e5a1e-6c2c-5d0f-9a53-2f1d0f6b7c11")
-"""Namespace of order ids: an order's id follows from its cart's id and version, so that a double click is one order."""
 
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.:-]+\Z")]
 
@@ -176,7 +173,7 @@ def _moment(given: str | None, name: str) -> datetime | None:
 async def _place(request: web.Request, new: NewOrder) -> web.Response:
     """Make the order, or find the one that this cart version made, and wait until it stands."""
     actors = request.app[SHOP].actors
-    id = str(uuid.uuid5(ORDERS, f"{new.cart_id}:{new.cart_version}"))
+    id = order_id(new.cart_id, new.cart_version)
     await _check_cart(request, new, id)
     command = PlaceOrder(
         cart=new.cart_id,

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import secrets
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -10,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from ultramarket.domain.handles import handle, shortened
+from ultramarket.domain.ids import new_id
 from ultramarket.errors import Unavailable
 from ultramarket.messages.product import ArchiveProduct, ShownProduct, Status
 from ultramarket.views.products import ProductFilters
@@ -140,7 +140,7 @@ async def create(request: web.Request) -> web.Response:
     shop, write = request.app[SHOP], request[WRITE]
     new = await NEW_PRODUCT.read(request)
     language = shop.channel.language
-    id = write.derived_id(shop.secret, "product") or secrets.token_hex(16)
+    id = write.derived_id(shop.secret, "product") or new_id()
     made = new.handle or await _free_handle(request, new, language, id)
     # In a thread: deeply nested HTML takes seconds to read, and nobody else is to wait for it.
     command = await asyncio.to_thread(create_command, new, made, language)
