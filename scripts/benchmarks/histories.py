@@ -27,6 +27,16 @@ _EVENTS = (
     "select kind, id, version, type, data, at, command, actor, trace from event "
     "where kind = $1 and id = $2 order by version"
 )
+# As the commit statement does. COPY would leave a hole in each page, where later rows go, and with each a page of WAL.
+_INSERT_EVENTS = """
+insert into event (kind, no, seq, id, version, type, data, at, command, actor, trace, hash)
+select * from unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[],
+    $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::bytea[])
+"""
+_INSERT_ENTITIES = """
+insert into entity (kind, id, version, shape, head, state)
+select * from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::bytea[], $6::text[])
+"""
 _AT_REST = """
 select not exists (select from outbox) and not exists (
     select from view_offset v join partition p on p.kind = v.kind and p.no = v.no where v.seq <> p.tail)
@@ -162,8 +172,8 @@ class Histories:
         """Write what was gathered."""
         events, self._events = self._events, []
         entities, self._entities = self._entities, []
-        await self._connection.copy_records_to_table("event", records=events)
-        await self._connection.copy_records_to_table("entity", records=entities)
+        await self._connection.execute(_INSERT_EVENTS, *zip(*events, strict=True))
+        await self._connection.execute(_INSERT_ENTITIES, *zip(*entities, strict=True))
 
     async def finish(self) -> None:
         """Move the ends of the partitions past what was written, and the views with them; tidy up."""
