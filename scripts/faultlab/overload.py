@@ -34,6 +34,8 @@ SAMPLE_SECONDS = 0.25
 TICK_SECONDS = 0.01
 LONGEST_NORMAL = 20.0
 FAULT = "overload"
+SETTINGS = {"ULTRAMARKET_MEMORY_BYTES": str(32 << 20)}
+"""The memory for entities is full before: what grows is what the overload takes."""
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Watched:
 
 async def run(place: Path, size: Size) -> list[Finding]:
     """Measure the capacity, offer five times that, then the usual load; and look at everything again."""
-    async with running_shop(place / "data", "info") as shop:
+    async with running_shop(place / "data", "info", **SETTINGS) as shop:
         await fill(shop.port)
         visitors = Visitors(shop.port, await _handles(shop.port), list(SKUS))
         await visitors.closed(AT_ONCE, WARM_SECONDS)
