@@ -1,4 +1,4 @@
-"""What all tests share: a PostgreSQL server of the test run's own, and a fresh, migrated database for each test."""
+"""What all tests share: servers of the test run's own, and a fresh, migrated database or broker for each test."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -11,6 +11,8 @@ import pytest
 import pytest_asyncio
 
 import ultramarket
+from tests.services.given import url_of
+from tests.services.management import Management
 from ultramarket.adapters.embedded_postgres import EmbeddedPostgres
 from ultramarket.adapters.migrations import migrate
 from ultramarket.adapters.postgres import PostgresDatabase
@@ -80,3 +82,17 @@ async def database(dsn: str) -> AsyncIterator[PostgresDatabase]:
     pool = await PostgresDatabase.connect(dsn, max_size=6, application_name="ultramarket tests")
     yield pool
     await pool.close()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> str:
+    """URL of the RabbitMQ that all tests share."""
+    return url_of("ULTRAMARKET_TEST_RABBITMQ_URL")
+
+
+@pytest_asyncio.fixture
+async def broker_url(rabbitmq_url: str) -> AsyncIterator[str]:
+    """URL of a virtual host of this test's own on the shared RabbitMQ; deleted afterwards with all that is in it."""
+    management = Management(url_of("ULTRAMARKET_TEST_RABBITMQ_MANAGEMENT_URL"))
+    async with management.virtual_host() as name:
+        yield urlsplit(rabbitmq_url)._replace(path=f"/{name}").geturl()

@@ -2,10 +2,10 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import structlog
@@ -13,11 +13,13 @@ from aiohttp import web
 
 from actors import Cart, GatewayWorker, Import, Importer, Inventory, Order, Payment, Product
 from ultramarket.adapters.access_log import access_log
+from ultramarket.adapters.broker_mailbox import BrokerMailbox
 from ultramarket.adapters.inprocess import InProcessMailbox
 from ultramarket.adapters.migrations import check_server, migrate, refuse_transaction_pooler
 from ultramarket.adapters.postgres import PostgresDatabase
 from ultramarket.adapters.postgres_journal import PostgresJournal
 from ultramarket.adapters.postgres_lock import OwnerLock
+from ultramarket.adapters.postgres_membership import PostgresMembership
 from ultramarket.adapters.postgres_upkeep import keep_up, upkeep
 from ultramarket.adapters.sandbox import SandboxGateway
 from ultramarket.adapters.secrets import master_key, staff_key
@@ -28,9 +30,11 @@ from ultramarket.errors import UltraMarketError, Unavailable
 from ultramarket.ports.asking import Actors
 from ultramarket.ports.gateway import Gateway
 from ultramarket.ports.uploads import Uploads
+from ultramarket.roles import Role
 from ultramarket.runtime.actor import Actor, Worker
+from ultramarket.runtime.codec import KindCodec
 from ultramarket.runtime.partitioning import PARTITIONS
-from ultramarket.runtime.system import Options, Runtime
+from ultramarket.runtime.system import Options, Runtime, new_name
 from ultramarket.settings import Settings
 from ultramarket.views.orders import OrderView
 from ultramarket.views.products import ProductView
@@ -39,6 +43,9 @@ from web.admission import Admission
 from web.app import create_app
 from web.gauges import Gauges
 from web.services import Shop
+
+if TYPE_CHECKING:
+    from ultramarket.adapters.rabbitmq import RabbitMq
 
 log = structlog.get_logger()
 
@@ -107,8 +114,10 @@ async def prepare_database(dsn: str) -> list[str]:
 
 
 @asynccontextmanager
-async def platform(settings: Settings, dsn: str) -> AsyncIterator[Platform]:
+async def platform(settings: Settings, dsn: str, role: Role = Role.ALL) -> AsyncIterator[Platform]:
     """A platform that runs on this database until the block ends.
+
+    With a broker it shares the shop with the others that use the same database and broker; without one it has it alone.
 
     Raises:
         UltraMarketError: it can't start; the text says why and what to do.
@@ -119,13 +128,20 @@ async def platform(settings: Settings, dsn: str) -> AsyncIterator[Platform]:
     key, key_is_new = staff_key(settings.data_dir, settings.staff_key)
     secret = master_key(settings.data_dir)
     async with AsyncExitStack() as stack:
-        lock = OwnerLock(dsn)
-        await lock.acquire()
-        stack.push_async_callback(lock.release)
+        beside: list[Coroutine[Any, Any, None]] = []
+        if not settings.broker_url:
+            lock = OwnerLock(dsn)
+            await lock.acquire()
+            stack.push_async_callback(lock.release)
+            beside.append(lock.keep())
         database = await PostgresDatabase.connect(dsn, max_size=settings.database_connections)
         stack.push_async_callback(database.close)
         await upkeep(database, PARTITIONS)
-        assembly = _Assembly(settings, dsn, database, secret)
+        assembly = _Assembly(settings, dsn, database, secret, role)
+        if isinstance(assembly.mailbox, BrokerMailbox):
+            await _rabbit(settings).prepare(assembly.mailbox.queues)
+            await assembly.mailbox.start()
+            stack.push_async_callback(assembly.mailbox.stop)
         await assembly.runtime.start()
         stack.push_async_callback(assembly.runtime.stop)
         await assembly.projector.start()
@@ -133,7 +149,7 @@ async def platform(settings: Settings, dsn: str) -> AsyncIterator[Platform]:
         failed = asyncio.get_running_loop().create_future()
         watchers = [
             asyncio.create_task(_watch(failed, work))
-            for work in (lock.keep(), keep_up(database, PARTITIONS), assembly.runtime.failure())
+            for work in (*beside, keep_up(database, PARTITIONS), assembly.runtime.failure())
         ]
         stack.push_async_callback(_cancel, watchers)
         app = create_app(assembly.shop(key))
@@ -143,7 +159,7 @@ async def platform(settings: Settings, dsn: str) -> AsyncIterator[Platform]:
 class _Assembly:
     """The parts of a platform, put together and not yet started."""
 
-    def __init__(self, settings: Settings, dsn: str, database: PostgresDatabase, secret: bytes) -> None:
+    def __init__(self, settings: Settings, dsn: str, database: PostgresDatabase, secret: bytes, role: Role) -> None:
         self._settings = settings
         self._database = database
         self._secret = secret
@@ -152,12 +168,17 @@ class _Assembly:
         self.vault = PostgresVault(database, secret)
         self.uploads = PostgresUploads(database)
         language = (self.rules.channel("default") or self.rules.channels[0]).language
+
+        def parts(actors: Actors) -> Sequence[Actor[Any, Any, Any] | Worker[Any]]:
+            return cast(actors, self.rules, {"sandbox": self.sandbox}, self.uploads, language, settings.gateway_seconds)
+
+        name = new_name()
+        shares = bool(settings.broker_url)
+        self.mailbox = _broker_mailbox(settings, name, parts) if shares else InProcessMailbox()
         self.runtime = Runtime(
-            lambda actors: cast(
-                actors, self.rules, {"sandbox": self.sandbox}, self.uploads, language, settings.gateway_seconds
-            ),
+            parts,
             lambda: PostgresJournal(dsn),
-            InProcessMailbox(),
+            self.mailbox,
             self.vault,
             Options(
                 committers=settings.committers,
@@ -167,6 +188,9 @@ class _Assembly:
                 grace_seconds=settings.grace_seconds,
             ),
             on_commit=self._committed,
+            name=name,
+            membership=PostgresMembership(dsn, role.value) if shares else None,
+            takes=role.has_actors,
         )
         self.products = ProductView(database, self.runtime.read_many, language=language)
         self.orders = OrderView(database, self.runtime.read_many, self.vault)
@@ -208,6 +232,20 @@ class _Assembly:
             "database": database,
             "actors": "ok" if self.runtime.ready() else "taking its partitions",
         }
+
+
+def _broker_mailbox(
+    settings: Settings, name: str, parts: Callable[[Actors], Sequence[Actor[Any, Any, Any] | Worker[Any]]]
+) -> BrokerMailbox:
+    nobody: Any = None  # the codecs follow from the messages alone: no worker of these asks anybody
+    codecs = {part.kind: KindCodec(part) for part in parts(nobody)}
+    return BrokerMailbox(_rabbit(settings), name, codecs, ask_seconds=settings.request_seconds)
+
+
+def _rabbit(settings: Settings) -> "RabbitMq":
+    from ultramarket.adapters.rabbitmq import RabbitMq  # noqa: PLC0415 - most shops have no broker, and it takes long
+
+    return RabbitMq(settings.broker_url)
 
 
 async def _watch(failed: "asyncio.Future[None]", work: Any) -> None:

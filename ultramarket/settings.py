@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -22,7 +23,6 @@ _PREFIX = "ULTRAMARKET_"
 _RESERVED_FOR_TESTS = "ULTRAMARKET_TEST_"
 _ENVIRONMENT = "ULTRAMARKET_ENV"
 _NOT_THERE_YET = {
-    "broker_url": "RabbitMQ",
     "redis_url": "Redis",
     "mongo_url": "MongoDB",
     "search_url": "Elasticsearch",
@@ -174,6 +174,16 @@ class Settings(BaseSettings):
     def _is_postgres(cls, url: str) -> str:
         if url and not url.startswith(("postgresql://", "postgres://")):
             raise ValueError("it has to begin with postgresql://")
+        return url
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_rabbitmq(cls, url: str) -> str:
+        if not url:
+            return url
+        parts = urlsplit(url)
+        if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
+            raise ValueError("it has to look like amqp://user:password@host, or amqps:// for TLS")
         return url
 
     @field_validator(*_NOT_THERE_YET)

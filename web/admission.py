@@ -6,9 +6,12 @@ are done in a second. So a bound of that number bounds the time, whatever is off
 
 from collections.abc import Callable
 from enum import IntEnum
+from hashlib import blake2b
 from time import monotonic
 
-from aiohttp import hdrs
+from aiohttp import hdrs, web
+
+from ultramarket.errors import Unavailable
 
 HOLD_SECONDS = 2.0
 """How long a request counts at most: one that takes longer waits for somebody else, e.g. a gateway that hangs."""
@@ -18,6 +21,8 @@ TELL_SECONDS = 10.0
 """How often the log is told of refusals."""
 REPEATS = 4096
 """Idempotency keys of the newest orders that are remembered."""
+UNCOUNTED = -1
+"""The ticket of health checks: they are always let in, and take nobody's room."""
 
 
 class Kind(IntEnum):
@@ -39,12 +44,13 @@ SHARES = {Kind.REPEAT: 1.5, Kind.CHECKOUT: 1.0, Kind.CART: 0.8, Kind.BROWSING: 0
 """How full it may be, as a share of the limit, for a request of this kind to come in."""
 
 _CHECKOUT = ("/api/v1/orders/", "/api/v1/payments/", "/api/v1/webhooks/")
+_OPERATION = ("/health/live", "/health/ready", "/metrics")
 _READING = (hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS)
 
 
 def kind_of(method: str, path: str) -> Kind:
     """What a request is for, by its method and its path as it was sent."""
-    if path.startswith(("/health/", "/metrics")):
+    if path.partition("?")[0] in _OPERATION:
         return Kind.OPERATION
     reading = method in _READING
     if path.startswith(_CHECKOUT) or (path == "/api/v1/orders" and not reading):
@@ -79,11 +85,10 @@ class Admission:
         self._most_connections = connections
         self._clock = clock
         self._room = {kind: max(1.0, limit * share) for kind, share in SHARES.items()}
-        self._room[Kind.OPERATION] = float("inf")
         self._held: dict[int, float] = {}
         self._tickets = 0
         self._told = -TELL_SECONDS
-        self._repeats: dict[str, None] = {}
+        self._repeats: dict[bytes, None] = {}
 
     @property
     def in_flight(self) -> int:
@@ -102,9 +107,11 @@ class Admission:
             key: its idempotency key, if it is for the checkout.
 
         Returns:
-            A ticket to `leave` with; 0: there is no room for this kind.
+            A ticket to `leave` with, `UNCOUNTED` for health checks; 0: there is no room for this kind.
         """
-        if key is not None and key in self._repeats:
+        if kind is Kind.OPERATION:
+            return UNCOUNTED
+        if key is not None and _short(key) in self._repeats:
             kind = Kind.REPEAT
         now = self._clock()
         if len(self._held) >= self._room[kind]:
@@ -121,7 +128,7 @@ class Admission:
 
     def remember(self, key: str) -> None:
         """A request with this key was accepted: if its answer got lost, it will come again."""
-        self._repeats[key] = None
+        self._repeats[_short(key)] = None
         if len(self._repeats) > REPEATS:
             del self._repeats[next(iter(self._repeats))]
 
@@ -141,3 +148,40 @@ class Admission:
             if since > before:
                 return
             del self._held[ticket]
+
+
+class Place:
+    """A request's place among those that are worked on. It is given up while the client has yet to send the body.
+
+    Without that, whoever sends the heads of some requests and nothing more would shut out all others.
+    """
+
+    __slots__ = ("_admission", "_key", "_kind", "_ticket")
+
+    def __init__(self, admission: Admission, kind: Kind, key: str | None, ticket: int) -> None:
+        self._admission = admission
+        self._kind = kind
+        self._key = key
+        self._ticket = ticket
+
+    def leave(self) -> None:
+        """Count no more."""
+        self._admission.leave(self._ticket)
+
+    def come_back(self) -> None:
+        """Count again.
+
+        Raises:
+            Unavailable: there is no room any more.
+        """
+        self._ticket = self._admission.enter(self._kind, self._key)
+        if not self._ticket:
+            self._admission.refuse(self._kind)
+            raise Unavailable("overloaded", "More is asked of the shop than it can do just now: try again.", 1)
+
+
+PLACE = web.RequestKey("place", Place)
+
+
+def _short(key: str) -> bytes:
+    return blake2b(key.encode("utf-8", "surrogateescape"), digest_size=16).digest()

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 
 from ultramarket.errors import Fault, Rejection
+from web.admission import PLACE
 from web.problems import Refused, refuse
 
 MAX_BYTES = 1024 * 1024
@@ -75,11 +76,15 @@ async def read_raw(request: web.Request) -> bytes:
 
     Raises:
         Refused: 400 `malformed_body`, 413 `body_too_large`, 415 `unsupported_media_type`.
+        Unavailable: 503 `overloaded`: while the body was on its way, others took the room.
     """
     check_coding(request, "gzip", "deflate")
     if (request.content_length or 0) > MAX_BYTES:
         refuse("body_too_large", f"The body may have {MAX_BYTES} bytes at most.")
     request[READING] = True
+    place = None if request.content.is_eof() else request.get(PLACE)
+    if place is not None:
+        place.leave()
     try:
         raw = await request.read()
     except web.HTTPRequestEntityTooLarge:
@@ -87,6 +92,8 @@ async def read_raw(request: web.Request) -> bytes:
     except (web.RequestPayloadError, BadHttpMessage, ConnectionError):  # the last: the client has gone
         refuse("malformed_body")
     request[READING] = False
+    if place is not None:
+        place.come_back()
     request[BODY_HASH] = hashlib.sha256(raw).digest()
     return raw
 

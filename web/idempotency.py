@@ -22,7 +22,9 @@ from web.services import SHOP
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 _KEPT_HEADERS = ("Location", "ETag", "X-Consistency")
-_VALID = re.compile(r"[!-~]{1,200}")
+MAX_KEY = 200
+"""Characters of a key."""
+_VALID = re.compile(rf"[!-~]{{1,{MAX_KEY}}}")
 
 
 @dataclass(slots=True)

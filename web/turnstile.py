@@ -16,8 +16,8 @@ from aiohttp.streams import StreamReader
 from aioprometheus.collectors import Counter, Gauge, Registry
 
 from ultramarket.errors import Rejection
-from web.admission import Admission, Kind, kind_of
-from web.idempotency import IDEMPOTENCY_KEY
+from web.admission import PLACE, Admission, Kind, Place, kind_of
+from web.idempotency import IDEMPOTENCY_KEY, MAX_KEY
 from web.middlewares import dress, given_id, new_request_id
 from web.problems import KINDS, response
 
@@ -54,15 +54,16 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     admission, kind = request.app[ADMISSION], kind_of(request.method, request.path)
     protocol = request.protocol
     ticket = protocol.take_ticket() if isinstance(protocol, Turnstile) else 0
-    key = request.headers.get(IDEMPOTENCY_KEY) if kind is Kind.CHECKOUT else None
+    key = _key(request) if kind is Kind.CHECKOUT else None
     ticket = ticket or admission.enter(kind, key)
     if not ticket:
         _count(admission, kind)
         return refusal(given_id(request) or new_request_id())
+    place = request[PLACE] = Place(admission, kind, key, ticket)
     try:
         answer = await handler(request)
     finally:
-        admission.leave(ticket)
+        place.leave()
     if key is not None and answer.status < web.HTTPBadRequest.status_code:
         admission.remember(key)
     return answer
@@ -102,7 +103,7 @@ class Turnstile(web.RequestHandler):
         if not waits or self._paused or self._reading_paused or self._close or self._force_close:
             return False
         kind = kind_of(message.method, message.path)
-        key = message.headers.get(IDEMPOTENCY_KEY) if kind is Kind.CHECKOUT else None
+        key = _key(message) if kind is Kind.CHECKOUT else None
         self._ticket = self._admission.enter(kind, key)
         plain = payload.is_eof() and not message.should_close and message.method != hdrs.METH_HEAD
         if self._ticket or not plain or self.transport is None:
@@ -172,6 +173,12 @@ class OneTooMany(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it ended is all the same
         """It is over, or another's."""
         self._end.cancel()
+
+
+def _key(request: web.Request | RawRequestMessage) -> str | None:
+    """The idempotency key of a request that changes something."""
+    key = request.headers.get(IDEMPOTENCY_KEY) if request.method == hdrs.METH_POST else None
+    return key if key is not None and len(key) <= MAX_KEY else None
 
 
 def refusal(request_id: str) -> web.Response:

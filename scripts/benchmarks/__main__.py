@@ -65,6 +65,8 @@ def main(
             rows += measure(name, QUICK if quick else WHOLE, log_level)
     finally:  # one that fails takes nothing from those before it
         show(rows, console)
+        if quick:
+            console.print("Quick: that it works was seen; the figures are of too few operations to mean anything.")
         if before is not None:
             show_changes(rows, before, console)
         if json is not None:

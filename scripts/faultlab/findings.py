@@ -15,7 +15,7 @@ class Finding:
         fault: what was done to the shop.
         must: what must hold, in words.
         measured: what was seen.
-        held: whether it held; None: it could not be tried, and `measured` says why.
+        held: whether it held; None: it is not judged, or could not be tried, and then `measured` says why.
     """
 
     fault: str
@@ -54,7 +54,7 @@ def show(findings: Sequence[Finding], console: Console) -> None:
     table = Table(show_lines=True)
     for column in ("what was done", "what must hold", "measured", "held"):
         table.add_column(column)
-    words = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "[yellow]not tried[/]"}
+    words = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "[yellow]not judged[/]"}
     for finding in findings:
         table.add_row(finding.fault, finding.must, finding.measured, words[finding.held])
     console.print(table)

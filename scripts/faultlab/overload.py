@@ -77,7 +77,7 @@ async def run(place: Path, size: Size) -> list[Finding]:
     fault = f"{FAULT}: {TIMES} x {capacity:.0f} visitors/s for {size.overload:.0f} s, one in five buys"
     phases = (busy, usual, crowded, after)
     return [
-        Finding(fault=fault, held=True, must="for comparison", measured=_usual(busy, usual, calm.waited)),
+        Finding(fault=fault, held=None, must="for comparison", measured=_usual(busy, usual, calm.waited)),
         *_service(fault, busy, crowded, watched, size),
         _refusals(fault, busy, crowded, size),
         _memory(fault, calm, watched),
@@ -118,7 +118,7 @@ def _service(fault: str, busy: Seen, crowded: Seen, watched: Watched, size: Size
             must=f"accepted: p99 within {TWICE:.0f} times of that at capacity",
             measured=f"{_latencies(crowded)}; {told}; served {rate:.0%} of the capacity; the shop waited for a core "
             f"{watched.waited:.0%} of the time, the load stood still for {watched.stood * 1000:.0f} ms at most",
-            held=not size.judged or max(ratios.values()) <= TWICE,
+            held=max(ratios.values()) <= TWICE if size.judged else None,
         ),
         Finding(
             fault=fault,
@@ -138,7 +138,7 @@ def _refusals(fault: str, busy: Seen, crowded: Seen, size: Size) -> Finding:
         must="the rest: 503 at once, sooner than an answer",
         measured=f"{len(waited)} sent away, {len(waited) / crowded.visits:.0%} of {crowded.visits} visitors, "
         f"after p50 {quick * 1000:.1f} ms, p99 {slow * 1000:.1f} ms",
-        held=bool(waited) and (not size.judged or slow <= TWICE * busy.p99("page")),
+        held=slow <= TWICE * busy.p99("page") if waited and size.judged else (None if waited else False),
     )
 
 
@@ -171,7 +171,7 @@ def _recovery(fault: str, busy: Seen, after: Seen, size: Size) -> Finding:
         must=f"normal again within {MOST_SECONDS:.0f} s",
         measured=f"after {normal:.1f} s; at {USUAL:.0%} of the capacity then {_latencies(after)}, "
         f"{after.refusals()} of {after.visits} sent away",
-        held=not size.judged or normal <= MOST_SECONDS,
+        held=normal <= MOST_SECONDS if size.judged else None,
     )
 
 

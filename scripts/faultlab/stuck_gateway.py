@@ -37,7 +37,7 @@ async def run(place: Path, size: Size) -> list[Finding]:
             must="other payments go on",
             measured=f"{len(during)} timed ones, each paid: POST /orders p99 {stuck * 1000:.0f} ms, "
             f"{calm * 1000:.0f} ms before ({stuck / calm:.1f} times)",
-            held=len(during) > 0 and (not size.judged or stuck <= TWICE * calm),
+            held=False if not during else stuck <= TWICE * calm if size.judged else None,
         ),
         Finding(
             fault=fault,

@@ -207,3 +207,24 @@ async def test_a_pooler_in_transaction_mode_is_refused(
 
 async def test_a_pooler_in_session_mode_passes(pgbouncer: str) -> None:
     await refuse_transaction_pooler(pgbouncer.format("session"))
+
+
+async def test_messages_of_before_there_were_sources_get_theirs_from_their_bodies(
+    connection: asyncpg.Connection, tmp_path: Path
+) -> None:
+    for file in sorted(migrations.FOLDER.glob("000[1-3]_*.sql")):
+        shutil.copy(file, tmp_path)
+    await migrate(connection, tmp_path)
+    bodies = {
+        "m1": '{"source":"order:o1","trace":"t","body":{"$type":"Hear","n":1}}',
+        "m2": '{"body":1}',
+        "m3": '"text"',
+    }
+    for name, body in bodies.items():
+        await connection.execute(
+            "insert into outbox (message, kind, no, id, body) values ($1, 'toy', 0, 'a', $2)", name, body
+        )
+    await migrate(connection)
+    rows = await connection.fetch("select message, source, body from outbox order by n")
+    assert {row["message"]: row["source"] for row in rows} == {"m1": "order:o1", "m2": "", "m3": ""}
+    assert {row["message"]: row["body"] for row in rows} == bodies

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from tests.conformance.journal import KIND, JournalContract, Journals, append, turn, versions
 from tests.conformance.journal_races import JournalRaces
+from tests.conformance.journal_sharing import JournalSharing
 from tests.conformance.toys import eventually
 from ultramarket.adapters import postgres_journal
 from ultramarket.adapters.postgres_journal import PostgresJournal, classify
@@ -59,6 +60,10 @@ class TestPostgresJournal(JournalContract):
 
 class TestPostgresJournalRaces(JournalRaces):
     """Passes the second half of the contract."""
+
+
+class TestPostgresJournalSharing(JournalSharing):
+    """Passes what several processes need."""
 
 
 async def terminate(sql: Sql) -> int:

@@ -31,10 +31,20 @@ def runner() -> CliRunner:
 class Process:
     """A platform that runs, and what it said when it was ready."""
 
-    def __init__(self, *arguments: str, command: tuple[str, ...] = COMMAND, **environment: str) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        command: tuple[str, ...] = COMMAND,
+        stdin: int | None = None,
+        stdout: int = subprocess.PIPE,
+        start_new_session: bool = False,
+        **environment: str,
+    ) -> None:
         self.popen = subprocess.Popen(
             [*command, *arguments],
-            stdout=subprocess.PIPE,
+            stdin=stdin,
+            stdout=stdout,
+            start_new_session=start_new_session,
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"ULTRAMARKET_ENV": "test"} | environment,

@@ -11,7 +11,8 @@ from ultramarket.cli import app, printing
 
 def test_every_command_explains_itself_with_an_example(runner: CliRunner) -> None:
     for command in (
-        ("up",), ("serve",), ("migrate",), ("status",), ("doctor",), ("openapi",), ("import", "products"),
+        ("up",), ("serve",), ("start",), ("worker",), ("web",), ("migrate",), ("status",), ("doctor",), ("openapi",),
+        ("import", "products"),
         ("parked", "list"), ("parked", "show"), ("parked", "retry"), ("parked", "drop"),
     ):  # fmt: skip
         result = runner.invoke(app, [*command, "--help"])
@@ -24,9 +25,9 @@ def test_the_version_is_the_package_s(runner: CliRunner) -> None:
 
 
 def test_an_unknown_command_is_a_usage_error(runner: CliRunner) -> None:
-    result = runner.invoke(app, ["statuss"])
+    result = runner.invoke(app, ["doctr"])
     assert result.exit_code == 2
-    assert "Did you mean 'status'?" in result.stderr
+    assert "Did you mean 'doctor'?" in result.stderr
 
 
 def test_a_wrong_setting_is_one_sentence_and_exit_code_2(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:

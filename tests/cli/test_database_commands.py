@@ -55,6 +55,7 @@ def test_status_counts_what_there_is_and_what_waits(runner: CliRunner, shop: str
     assert int(said.pop("server").split(".")[0]) >= 14
     assert said == {
         "owner": None,
+        "members": [],
         "kinds": [
             {"kind": "cart", "partitions": 2, "events": 7, "entities": 2},
             {"kind": "order", "partitions": 1, "events": 1, "entities": 0},

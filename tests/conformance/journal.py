@@ -44,7 +44,7 @@ def turn(id: str, before: int, seq: int, *, events: int = 1, no: int = 0, **rest
 
 def message(name: str, id: str = "b", no: int = 0) -> OutboxRow:
     """A message for the thing `id`."""
-    return OutboxRow(name, KIND, no, id, '{"body":1}')
+    return OutboxRow(name, KIND, no, id, '{"body":1}', "toy:s")
 
 
 async def append(journal: Journal, lane: Lane, *turns: TurnRows) -> Lane:

@@ -12,7 +12,7 @@ from ultramarket.adapters.inprocess import InProcessMailbox
 from ultramarket.adapters.postgres_journal import PostgresJournal
 from ultramarket.errors import Rejection
 from ultramarket.messages.common import Message, Sealed, Wake
-from ultramarket.ports.journal import Journal
+from ultramarket.ports.journal import ANYBODY, Anybody, Journal
 from ultramarket.ports.mailbox import Mailbox
 from ultramarket.runtime.actor import Actor, Claim, Context, Decision, Part, Send, Unseal, Worker
 from ultramarket.runtime.system import Options, Runtime
@@ -353,10 +353,10 @@ class TamperedJournal(PostgresJournal):
             await self._knobs.after_commit(self)
         return now
 
-    async def take(self, kind: str, no: int, owner: str) -> Any:
+    async def take(self, kind: str, no: int, owner: str, instead_of: str | Anybody | None = ANYBODY) -> Any:
         if self._knobs.before_take is not None:
             await self._knobs.before_take(self)
-        return await super().take(kind, no, owner)
+        return await super().take(kind, no, owner, instead_of)
 
     def backend(self) -> int:
         """The server's process of this connection, 0 where there is none."""

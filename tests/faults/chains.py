@@ -33,7 +33,7 @@ OFTEN = (1, 15, 70)
 ONCE = {"load.before": 5, "load.after": 5, "answer.before": 40, "sweep.before": 2, "sweep.after": 2, "take.before": 9}
 """How often one that is run once is reached before it kills, where that is not the first time."""
 
-STOPPING = ("drain.before", "drain.after", "handover.before", "handover.after")
+STOPPING = ("drain.before", "drain.after", "handover.before", "handover.after", "release.before", "release.after")
 """Reached only by a process that is asked to stop."""
 SETTLE = "taken.cart.SettleTransfer"
 """A source asks after a minute without a word of the target: its way is blocked all through the chain before."""
@@ -59,7 +59,7 @@ def _of(*kinds: str) -> tuple[str, ...]:
     return tuple(name for name in _chosen() if name.split(".")[1] in kinds and command(name) != SETTLE)
 
 
-_OTHERS = tuple(name for name in NAMES if name not in CORE and not name.startswith("park."))
+_OTHERS = tuple(name for name in NAMES if name not in CORE and not name.startswith(("park.", "release.")))
 
 CHAINS: dict[str, tuple[str, ...]] = {
     **{
@@ -70,6 +70,8 @@ CHAINS: dict[str, tuple[str, ...]] = {
     "orders": _of("order"),
     "payments": _of("payment", "gateway"),
     "goods": _of(*_IMPORTS),
+    # Only a process that shares its partitions hands any over.
+    "sharing": ("release.before:1", "release.after:1", "release.before:60", "release.after:60"),
     # The parked message blocks a merge of two carts, which is what the last one of this chain waits for.
     "carts": (
         "park.before:1",

@@ -24,7 +24,7 @@ ASK_SECONDS = 100.0
 """A source asks its target after a minute."""
 
 
-@pytest.mark.parametrize("chain", [name for name in CHAINS if name != "carts"])
+@pytest.mark.parametrize("chain", [name for name in CHAINS if name not in ("carts", "sharing")])
 async def test_killed_at_one_failpoint_after_the_other_the_shop_loses_and_doubles_nothing(
     tmp_path: Path, chain: str
 ) -> None:
@@ -62,6 +62,19 @@ async def test_killed_while_a_message_is_parked_and_a_merge_waits_behind_it_the_
         assert await server.ended() == KILLED, asking
         await server.start()
         assert sorted(await buyers.merged(source, target, "a-merge-that-has-to-wait")) == ["KILL-B", "KILL-C"]
+        await buyers.answers(60)
+
+
+async def test_killed_while_it_hands_over_its_partitions_the_shop_loses_and_doubles_nothing(
+    tmp_path: Path, broker_url: str
+) -> None:
+    settings = {**SETTINGS, "ULTRAMARKET_BROKER_URL": broker_url}
+    async with crowd(tmp_path / "data", 7, measured=False, settings=settings, kind=Regulars) as (server, buyers):
+        await buyers.answers(20)
+        await server.kill()
+        for armed in CHAINS["sharing"]:
+            await killed_at(server, armed)
+        await server.start()
         await buyers.answers(60)
 
 

@@ -72,7 +72,7 @@ def test_an_unknown_fault_is_refused_with_the_names_there_are() -> None:
     assert "overload, slow-database, full-disk, stuck-gateway" in done.stderr
 
 
-@pytest.mark.parametrize(("held", "word"), [(True, "yes"), (False, "NO"), (None, "not tried")])
+@pytest.mark.parametrize(("held", "word"), [(True, "yes"), (False, "NO"), (None, "not judged")])
 def test_a_row_says_whether_it_held(held: bool | None, word: str) -> None:
     console = Console(record=True, width=100)
     show([Finding(fault="a fault", must="hold", measured="a figure", held=held)], console)

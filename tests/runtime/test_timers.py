@@ -159,7 +159,7 @@ async def test_timers_wake_in_order_and_early_entries_do_no_harm() -> None:
     timers.set("toy", "far", START + timedelta(hours=1))
     timers.set("toy", "c", START + timedelta(milliseconds=30))
     task = asyncio.create_task(timers.run())
-    follower = asyncio.create_task(timers.follow(Journal(), []))  # type: ignore[arg-type]
+    follower = asyncio.create_task(timers.follow(Journal(), list))  # type: ignore[arg-type]
     await eventually(lambda: woken_ == ["a", "b", "c"])
     timers.set("toy", "d", clock.now())
     await eventually(lambda: woken_[3:] == ["d"])

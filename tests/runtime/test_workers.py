@@ -8,11 +8,12 @@ import pytest
 from tests.conformance.toys import Courier, Look, Shop, TamperedJournal, Tell, Toy, eventually, running
 from ultramarket.adapters.postgres import PostgresDatabase
 from ultramarket.errors import Unavailable
-from ultramarket.ports.journal import JournalLost, Lane
+from ultramarket.ports.journal import MANY, JournalLost, Lane
 from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.actor import Worker
 from ultramarket.runtime.partition import Partition
 from ultramarket.runtime.system import Options
+from ultramarket.runtime.turn import Failure, Unreadable
 from ultramarket.runtime.workers import WorkerPool
 
 ONE = Options(committers=1, poison_delays=(0.01, 0.01, 0.01))
@@ -140,8 +141,17 @@ async def test_a_crashed_process_leaves_its_calls_to_the_next(dsn: str) -> None:
         await heard(second, "b", 1, 2)
 
 
-async def test_a_call_that_ends_while_a_sweep_reads_its_message_is_answered_once(dsn: str, logs: list[Any]) -> None:
+async def test_a_call_that_ends_while_a_sweep_reads_its_message_is_not_made_again(dsn: str, logs: list[Any]) -> None:
     async with running(Shop(dsn, options=ONE)) as shop:
+        looked_up: list[tuple[str, int | None]] = []
+
+        async def earlier(message: str) -> int | None:
+            found = await shop.runtime._reader.earlier(message)
+            looked_up.append((message, found))
+            return found
+
+        for pool in shop.runtime._pools:
+            pool._earlier = earlier
         shop.courier.gate.clear()
         await shop.ask("toy", "s", deliver(1, "a"))
         await shop.courier.started.wait()
@@ -157,7 +167,10 @@ async def test_a_call_that_ends_while_a_sweep_reads_its_message_is_answered_once
 
         sweeper.pending = late  # type: ignore[method-assign]
         shop.runtime._sweeper.request()
-        await eventually(lambda: len(shop.courier.calls) == 2 and shop.runtime._idle())
+        await eventually(lambda: bool(looked_up))
+        await eventually(shop.runtime._idle)
+        assert looked_up == [("toy/s/1/0", None)]
+        assert shop.courier.calls == [("a", 1, "toy/s/1/0")]
         assert await shop.heard("a") == ["courier:a 1"]
         assert not [entry for entry in logs if entry["log_level"] == "error"]
 
@@ -176,9 +189,15 @@ class Notes(Worker[Tell]):
         return ()
 
 
-def note(message: str) -> Delivery:
-    command = Tell(to=(), n=1)
-    return Delivery("notes", 0, "a", command, "toy:s", "t", message, message=message, source="toy:s", verified=True)
+def note(message: str, *, verified: bool = True, swept: bool = False) -> Delivery:
+    delivery = Delivery("notes", 0, "a", Tell(to=(), n=1), "toy:s", "t", message, message=message, source="toy:s")
+    delivery.verified, delivery.swept = verified, swept
+    return delivery
+
+
+async def nothing_before(_message: str) -> int:
+    """Every message is there, and none before it."""
+    return 0
 
 
 @pytest.mark.parametrize("committed", [True, False])
@@ -186,7 +205,8 @@ async def test_the_next_call_of_an_id_waits_until_the_one_before_is_committed_or
     *, committed: bool
 ) -> None:
     worker, done = Notes(), asyncio.Queue[Delivery]()
-    pool = WorkerPool({"notes": worker}, lambda _, delivery, __: done.put_nowait(delivery), lambda *_: None)
+    finish = lambda _, delivery, __: done.put_nowait(delivery)  # noqa: E731 - a name for a line that is too long
+    pool = WorkerPool({"notes": worker}, finish, lambda *_: None, nothing_before)
     partition = Partition("notes", 0, 10, pool.ready, lambda _: None)
     partition.lane = Lane("notes", 0, 1, 0)
     partition.offer(note("m1"))
@@ -202,3 +222,103 @@ async def test_the_next_call_of_an_id_waits_until_the_one_before_is_committed_or
         partition.shelve(first)
         await asyncio.sleep(0)
         assert (worker.calls, partition.waiting) == (["m1"], {})
+
+
+class Desk:
+    """A pool of one worker and its partition, and what became of the messages.
+
+    Attributes:
+        earlier: what is told of each message that is looked up.
+        looked_up: the messages that were looked up.
+    """
+
+    def __init__(self, earlier: int | None) -> None:
+        self.worker = Notes()
+        self.earlier: int | Exception | None = earlier
+        self.looked_up: list[str] = []
+        self.finished: asyncio.Queue[Delivery] = asyncio.Queue()
+        self.failed: asyncio.Queue[Failure] = asyncio.Queue()
+        self.sweeps: list[float] = []
+        self.pool = WorkerPool(
+            {"notes": self.worker},
+            lambda _, delivery, __: self.finished.put_nowait(delivery),
+            lambda _, failure: self.failed.put_nowait(failure),
+            self._look_up,
+        )
+        self.partition = Partition("notes", 0, 10, self.pool.ready, self.sweeps.append)
+        self.partition.lane = Lane("notes", 0, 1, 0)
+
+    async def _look_up(self, message: str) -> int | None:
+        self.looked_up.append(message)
+        if isinstance(self.earlier, Exception):
+            raise self.earlier
+        return self.earlier
+
+
+async def test_no_call_is_made_for_a_message_that_was_taken_before() -> None:
+    desk = Desk(None)
+    desk.partition.offer(note("m1", verified=False))
+    await eventually(desk.pool.idle)
+    assert (desk.looked_up, desk.worker.calls) == (["m1"], [])
+    assert (desk.partition.known, desk.partition.running, desk.sweeps) == (set(), {}, [])
+    desk.earlier = 0
+    desk.partition.offer(note("m2", verified=False))
+    assert (await desk.finished.get()).message == "m2"
+
+
+async def test_a_call_waits_in_the_outbox_for_the_earlier_message_of_its_pair() -> None:
+    desk = Desk(1)
+    desk.partition.offer(note("m2", verified=False))
+    desk.partition.offer(note("m3", verified=False))
+    await eventually(desk.pool.idle)
+    assert (desk.looked_up, desk.worker.calls) == (["m2"], [])
+    assert (desk.partition.known, desk.partition.running, desk.sweeps) == (set(), {}, [0.0])
+    assert ("toy:s", "a") in desk.partition.behind
+    began = asyncio.get_running_loop().time()
+    desk.partition.begin_sweep(set())
+    desk.earlier = 0
+    for name in ("m1", "m2", "m3"):
+        assert desk.partition.bring(note(name, verified=False, swept=True), began)
+    desk.partition.end_sweep(began, set())
+    for name in ("m1", "m2", "m3"):
+        done = await desk.finished.get()
+        assert done.message == name
+        desk.partition.settle(done)
+    assert desk.worker.calls == ["m1", "m2", "m3"]
+    assert desk.partition.behind == {}
+
+
+async def test_what_a_sweep_brings_is_in_order_and_only_looked_up_for_being_there() -> None:
+    desk = Desk(MANY)
+    assert desk.partition.bring(note("m1", verified=False, swept=True), 1.0)
+    assert (await desk.finished.get()).message == "m1"
+    assert (desk.looked_up, desk.worker.calls) == (["m1"], ["m1"])
+
+
+async def test_what_this_process_has_just_committed_is_not_looked_up() -> None:
+    desk = Desk(None)
+    desk.partition.offer(note("m1"))
+    assert (await desk.finished.get()).message == "m1"
+    assert desk.looked_up == []
+
+
+async def test_a_message_that_can_not_be_looked_up_counts_as_one_whose_world_is_away() -> None:
+    desk = Desk(None)
+    desk.earlier = Unavailable("database_unavailable", "The database can't be reached.", 1)
+    desk.partition.offer(note("m1", verified=False))
+    failure = await desk.failed.get()
+    assert (failure.delivery.message, failure.error) == ("m1", desk.earlier)
+    assert desk.worker.calls == []
+
+
+@pytest.mark.parametrize("earlier", [None, 1])
+async def test_a_message_that_can_not_be_read_fails_only_when_its_turn_has_come(earlier: int | None) -> None:
+    desk = Desk(earlier)
+    unreadable = note("m1", verified=False)
+    unreadable.command = Unreadable("by the test")
+    desk.partition.offer(unreadable)
+    await eventually(desk.pool.idle)
+    assert desk.failed.empty()
+    desk.earlier = 0
+    desk.partition.push(unreadable)
+    assert "by the test" in str((await desk.failed.get()).error)

@@ -26,18 +26,11 @@ from collections.abc import Callable
 from contextvars import Context
 from random import Random
 
-from tests.simulation.broker_connection import (
-    BrokerError,
-    BrokerLost,
-    Channel,
-    Connection,
-    Incoming,
-    Rejected,
-    Unroutable,
-)
+from tests.simulation.broker_connection import Channel, Connection
 from tests.simulation.broker_queue import Pipe, QuorumQueue
+from ultramarket.ports.broker import BrokerLost
 
-__all__ = ["Broker", "BrokerError", "BrokerLost", "Channel", "Connection", "Incoming", "Rejected", "Unroutable"]
+__all__ = ["Broker", "Channel", "Connection"]
 
 
 class Broker:
@@ -71,19 +64,22 @@ class Broker:
         self._max_length = max_length
         self._delivery_limit = delivery_limit
 
-    async def connect(self, replica: str) -> "Connection":
-        """Connect; the connection's events are handled in the caller's context.
+    async def connect(self, name: str) -> "Connection":
+        """Connect a replica; the connection's events are handled in the caller's context.
 
         Raises:
             BrokerLost: it can't be reached.
         """
         await asyncio.sleep(self.delay())
         await asyncio.sleep(self.delay())
-        if self.down or replica in self.unreachable:
+        if self.down or name in self.unreachable:
             raise BrokerLost("the broker can't be reached")
-        connection = Connection(self, replica)
-        self.connections[replica].append(connection)
+        connection = Connection(self, name)
+        self.connections[name].append(connection)
         return connection
+
+    async def close(self) -> None:
+        """Connections that are closed are gone by themselves."""
 
     def declare(self, name: str) -> QuorumQueue:
         """A queue, made where there is none."""

@@ -4,36 +4,11 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
 from tests.simulation.broker_queue import Consumer, Item, Pipe, QuorumQueue
-
-
-class BrokerError(Exception):
-    """The broker did not do what it was asked."""
-
-
-class BrokerLost(BrokerError):
-    """The connection or channel is closed; what was under way may have been done or not."""
-
-
-class Rejected(BrokerError):
-    """The queue is full: the message was not taken (basic.nack)."""
-
-
-class Unroutable(BrokerError):
-    """There is no such queue: a mandatory message was returned."""
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A delivery, as its consumer gets it."""
-
-    tag: int
-    body: bytes
-    redelivered: bool
+from ultramarket.ports.broker import BrokerError, BrokerLost, Incoming, Rejected, Unroutable
 
 
 class Host(Protocol):
@@ -64,7 +39,7 @@ class Connection:
         self._channels: list[Channel] = []
         self._exclusive: list[str] = []
 
-    def channel(self) -> "Channel":
+    async def channel(self) -> "Channel":
         """A new channel.
 
         Raises:
@@ -74,6 +49,7 @@ class Connection:
             raise BrokerLost("the connection is closed")
         channel = Channel(self)
         self._channels.append(channel)
+        await channel.open()
         return channel
 
     def close(self) -> None:
@@ -134,6 +110,10 @@ class Channel:
 
     # The client's end
 
+    async def open(self) -> None:
+        """Wait until the broker knows it."""
+        await self._call(lambda: None)
+
     async def declare(self, queue: str, *, exclusive: bool = False) -> None:
         """Make a queue where there is none."""
 
@@ -191,6 +171,11 @@ class Channel:
         """Acknowledge a delivery of this channel."""
         self._check()
         self._connection.to_broker.send(lambda: self._ack(tag))
+
+    def reject(self, tag: int) -> None:
+        """Give a delivery to the dead letters."""
+        self._check()
+        self._connection.to_broker.send(lambda: self._reject(tag))
 
     def nack(self, tag: int) -> None:
         """Give a delivery back to be requeued."""
@@ -313,6 +298,13 @@ class Channel:
             item = consumer.held.pop(tag, None)
             if item is not None:
                 queue.give_back([item])
+
+    def _reject(self, tag: int) -> None:
+        if self._known(tag):
+            queue, consumer = self._unacked.pop(tag)
+            item = consumer.held.pop(tag, None)
+            if item is not None:
+                queue.bury(item)
 
     def _known(self, tag: int) -> bool:
         """Whether the tag stands for a delivery of this channel; closes the channel where it does not."""

@@ -166,6 +166,11 @@ class QuorumQueue:
                 self.returns.append(item)
         self.dispatch()
 
+    def bury(self, item: Item) -> None:
+        """Make a dead letter of a message that its consumer can't read."""
+        self.dead.append(item)
+        self.dispatch()
+
     def attach(self, consumer: Consumer) -> None:
         """A consumer registers; the first one is active."""
         self.consumers.append(consumer)

@@ -18,12 +18,14 @@ from ultramarket.ports.asking import Answer
 from ultramarket.runtime.actor import Send
 from ultramarket.runtime.committer import Committer
 from ultramarket.runtime.loading import Unit
-from ultramarket.runtime.turn import Turn
+from ultramarket.runtime.turn import Judge, Turn
+from ultramarket.runtime.workers import WorkerPool
 
 ACKNOWLEDGE_EARLY = "acknowledge before the commit"
 NEW_KEY = "a new gateway key on retry"
 LOCAL_CLOCK = "the local clock for expiry"
 FORGOTTEN = "a compensation that is forgotten"
+BROKER_ORDER = "trust the broker's order"
 
 
 async def _acknowledge_early(self: Committer, group: list[tuple[Unit, Turn]]) -> None:
@@ -52,6 +54,23 @@ def _forget_to_release(*args: Any) -> list[Send]:
     return [send for send in _undo(*args) if not isinstance(send.command, ReleaseHold)]
 
 
+def _never_early(*_: Any) -> bool:
+    """Take messages as they come."""
+    return False
+
+
+async def _always_due(*_: Any) -> bool:
+    """Make calls as their messages come."""
+    return True
+
+
+@contextmanager
+def _trusting() -> Iterator[None]:
+    """Look at no message's place in the outbox."""
+    with patch.object(Judge, "_is_early", _never_early), patch.object(WorkerPool, "_is_due", _always_due):
+        yield
+
+
 _commit = Committer._commit
 _work = GatewayWorker.work
 _undo = order_sends.undo
@@ -60,6 +79,7 @@ _PATCHES: dict[str, Callable[[], Any]] = {
     NEW_KEY: lambda: patch.object(GatewayWorker, "work", _work_with_new_key),
     LOCAL_CLOCK: lambda: patch.object(LocalClock, "now", _wall_time),
     FORGOTTEN: lambda: patch.object(order_sends, "undo", _forget_to_release),
+    BROKER_ORDER: _trusting,
 }
 PLANTS = (*sorted(store.FAULTS), *_PATCHES)
 """Every fault that can be planted."""

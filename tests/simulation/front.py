@@ -238,5 +238,5 @@ class Front:
     def _epoch(self, kind: str, id: str) -> int:
         """The epoch under which this process owns the entity's partition; 0 where it does not."""
         partition = self._world.store.partitions.get((kind, partition_of(kind, id)))
-        ours = partition is not None and partition.owner.startswith(f"{self._runtime.name}/")
+        ours = partition is not None and partition.owner == self._runtime.name
         return partition.epoch if partition is not None and ours else 0

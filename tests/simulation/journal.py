@@ -11,6 +11,8 @@ from typing import Final, Protocol, TypeVar
 
 from tests.simulation.store import FAULTS, LaneKey, Store, fits_index
 from ultramarket.ports.journal import (
+    ANYBODY,
+    Anybody,
     CommitRefused,
     EventRow,
     JournalError,
@@ -18,6 +20,7 @@ from ultramarket.ports.journal import (
     Lane,
     Loaded,
     Pending,
+    Place,
     TurnRows,
     Wanted,
 )
@@ -86,10 +89,19 @@ class SimJournal:
         """Disconnect."""
         self._connection = None
 
-    async def take(self, kind: str, no: int, owner: str) -> Lane:
+    async def take(self, kind: str, no: int, owner: str, instead_of: str | Anybody | None = ANYBODY) -> Lane | None:
         """Become the owner of a partition; waits for a commit that is at work."""
         check_texts((kind, owner))
-        return await self._write("take", [(kind, no)], lambda: self._store.take(kind, no, owner))
+        return await self._write("take", [(kind, no)], lambda: self._store.take(kind, no, owner, instead_of))
+
+    async def release(self, lane: Lane) -> bool:
+        """Own the partition no more."""
+        key = (lane.kind, lane.no)
+        return bool(await self._write("release", [key], lambda: self._store.release(lane)))
+
+    async def waiting(self, lanes: Sequence[tuple[str, int]]) -> set[Place]:
+        """The pairs that have a message in the outbox for these partitions."""
+        return await self._read("waiting", lambda: self._store.waiting(lanes))
 
     async def epochs(self, lanes: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """The epochs of these partitions."""
@@ -98,6 +110,7 @@ class SimJournal:
     async def load(self, wanted: Wanted) -> Loaded:
         """Everything wanted."""
         check_texts(wanted.messages)
+        check_texts(wanted.ordered)
         for names in (wanted.entities, wanted.parts, wanted.due, wanted.replies):
             for name in names:
                 check_texts(name)

@@ -7,8 +7,8 @@ from typing import Any
 
 from tests.conformance.toys import Add, Courier, Toy
 from tests.simulation.broker import Broker
-from tests.simulation.broker_mailbox import BrokerMailbox, queue_of
 from tests.simulation.virtual import virtually
+from ultramarket.adapters.broker_mailbox import BrokerMailbox, queue_of
 from ultramarket.ports.asking import Answer
 from ultramarket.ports.mailbox import Deliver, Delivery
 from ultramarket.runtime.codec import KindCodec
@@ -32,7 +32,7 @@ class World:
 
     async def process(self, name: str, door: Deliver | None = None, **options: Any) -> BrokerMailbox:
         """A process; with a door it consumes the partition toy.03."""
-        made = BrokerMailbox(self.broker, name, CODECS, **options)
+        made = BrokerMailbox(self.broker, name, CODECS, chance=self.random, **options)
         self.processes.append(made)
         await made.start()
         await made.connected.wait()

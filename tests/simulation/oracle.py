@@ -9,7 +9,7 @@ import msgspec
 
 from tests.simulation.store import Store
 from ultramarket.ports.asking import Answer
-from ultramarket.ports.journal import JournalError, Lane, TurnRows
+from ultramarket.ports.journal import ANYBODY, Anybody, JournalError, Lane, TurnRows
 from ultramarket.runtime.codec import decode_message
 from ultramarket.runtime.partitioning import partition_of
 
@@ -35,13 +35,11 @@ class Oracle:
     Attributes:
         faults: what was found.
         acknowledged: the newest version of each entity that a client was told of.
-        ordered: messages of a pair come in order; see `tests.simulation.world` for when they need not.
     """
 
     def __init__(self) -> None:
         self.faults: list[str] = []
         self.acknowledged: dict[Key, int] = {}
-        self.ordered = True
         self._kept: dict[str, Any] = {}
         self._pairs: dict[Pair, deque[str]] = defaultdict(deque)
         self._sent: dict[str, Pair] = {}
@@ -132,8 +130,7 @@ class Oracle:
         if row[0] == message:
             row.popleft()
             return
-        if self.ordered:
-            self.fault(f"{message} overtook {row[0]}")
+        self.fault(f"{message} overtook {row[0]}")
         row.remove(message)
 
 
@@ -148,17 +145,16 @@ class WatchedStore(Store):
     Attributes:
         oracle: the watcher.
         say: told of every write; None where nobody wants to know.
-        taken: told of the owner of each partition that is taken.
     """
 
     oracle: Oracle
     say: Say | None = None
-    taken: Callable[[str], None]
 
-    def take(self, kind: str, no: int, owner: str) -> Lane:
+    def take(self, kind: str, no: int, owner: str, instead_of: str | Anybody | None = ANYBODY) -> Lane | None:
         """One more epoch for the partition."""
-        lane = super().take(kind, no, owner)
-        self.taken(owner)
+        lane = super().take(kind, no, owner, instead_of)
+        if lane is None:
+            return None
         if self.say is not None and no == 0:
             self.say(f"takes {kind}.00 and on, epoch {lane.epoch}")
         return lane

@@ -9,7 +9,6 @@ from typing import Any, Protocol, TypeVar
 
 from tests.faults.checks import CODECS as ACTOR_CODECS
 from tests.simulation.broker import Broker
-from tests.simulation.broker_mailbox import BrokerMailbox
 from tests.simulation.front import Front, SimVault
 from tests.simulation.gateway import Books, SimGateway
 from tests.simulation.journal import SimJournal
@@ -18,6 +17,7 @@ from tests.simulation.loop import Process, VirtualLoop
 from tests.simulation.network import Link, Weather
 from tests.simulation.oracle import Oracle, WatchedStore
 from tests.simulation.store import LaneKey
+from ultramarket.adapters.broker_mailbox import BrokerMailbox
 from ultramarket.adapters.inprocess import InProcessMailbox
 from ultramarket.bootstrap import cast
 from ultramarket.domain.shop import ShopRules
@@ -145,7 +145,7 @@ class Replica:
         self._world = world
         self._random = world.chance(name)
         self._wires: list[Wire] = []
-        self._requests: set[asyncio.Future[Any]] = set()
+        self._requests: dict[asyncio.Future[Any], None] = {}
 
     def start(self) -> None:
         """Begin to live."""
@@ -178,13 +178,13 @@ class Replica:
         if self.front is None:
             raise ConnectionError("connection refused")
         answer: asyncio.Future[Result] = loop.create_future()
-        self._requests.add(answer)
+        self._requests[answer] = None
         loop.create_task(self._handle(self.front, work, answer), context=self.process.context())
         try:
             async with asyncio.timeout(15.0):
                 return await answer
         finally:
-            self._requests.discard(answer)
+            self._requests.pop(answer, None)
 
     async def _handle(
         self, front: Front, work: Callable[[Front], Awaitable[Result]], answer: "asyncio.Future[Result]"
@@ -250,7 +250,7 @@ class Replica:
     def _mailbox(self) -> Mailbox:
         world = self._world
         if world.plan.broker:
-            return BrokerMailbox(world.broker, self.name, CODECS, direct=world.plan.direct)
+            return BrokerMailbox(world.broker, self.name, CODECS, direct=world.plan.direct, chance=self._random)
         return InProcessMailbox()
 
     def _wire(self) -> Wire:

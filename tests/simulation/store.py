@@ -20,7 +20,11 @@ from heapq import nsmallest
 from typing import Any, Final
 
 from ultramarket.ports.journal import (
+    ANYBODY,
     DROP,
+    LOOKED_AT,
+    MANY,
+    Anybody,
     ClaimTaken,
     CommitRefused,
     EventRow,
@@ -29,6 +33,7 @@ from ultramarket.ports.journal import (
     Lane,
     Loaded,
     Pending,
+    Place,
     StoredEntity,
     TurnRows,
     Wanted,
@@ -61,7 +66,7 @@ class PartitionRow:
 
     epoch: int = 0
     tail: int = 0
-    owner: str = ""
+    owner: str | None = None
 
 
 @dataclass(slots=True)
@@ -69,6 +74,7 @@ class WaitingRow:
     """A row of `outbox`."""
 
     row: Pending
+    source: str
     at: datetime
 
 
@@ -136,14 +142,24 @@ class Store:
 
     # Statements that write
 
-    def take(self, kind: str, no: int, owner: str) -> Lane:
+    def take(self, kind: str, no: int, owner: str, instead_of: str | Anybody | None = ANYBODY) -> Lane | None:
         """One more epoch for the partition."""
         partition = self.partitions.get((kind, no))
+        if instead_of is not ANYBODY and instead_of != (None if partition is None else partition.owner):
+            return None
         if partition is None:
             partition = self.partitions[kind, no] = PartitionRow()
         partition.epoch += 1
         partition.owner = owner
         return Lane(kind, no, partition.epoch, partition.tail)
+
+    def release(self, lane: Lane) -> bool:
+        """Nobody owns the partition, if its epoch is still this one."""
+        partition = self.partitions.get((lane.kind, lane.no))
+        if partition is None or partition.epoch != lane.epoch:
+            return False
+        partition.owner = None
+        return True
 
     def commit(self, lanes: Sequence[tuple[Lane, int]], turns: Sequence[TurnRows]) -> datetime:
         """Append the turns, all or nothing; gives the store's time."""
@@ -168,7 +184,7 @@ class Store:
         for turn in turns:
             for sent in turn.outbox:
                 self.sent += 1
-                self.enqueue(Pending(self.sent, sent.message, sent.kind, sent.no, sent.id, sent.body), now)
+                self.enqueue(Pending(self.sent, sent.message, sent.kind, sent.no, sent.id, sent.body), now, sent.source)
         self.commits += 1
         return now
 
@@ -192,9 +208,9 @@ class Store:
         self.sequences[sequence] = first + count
         return list(range(first, first + count))
 
-    def enqueue(self, row: Pending, at: datetime) -> None:
+    def enqueue(self, row: Pending, at: datetime, source: str) -> None:
         """Put a message in the outbox, also one that was parked, at its old place."""
-        waiting = self.outbox[row.message] = WaitingRow(row, at)
+        waiting = self.outbox[row.message] = WaitingRow(row, source, at)
         self._targets[row.kind, row.no][row.message] = waiting
 
     # Statements that read
@@ -218,11 +234,25 @@ class Store:
             for kept in self.replies.get(command, ()):
                 if kept.at > since:
                     found.replies[command] = (kept.body_hash, kept.reply)
-        found.messages = {message for message in wanted.messages if message in self.outbox}
+        found.messages = {message for message in (*wanted.messages, *wanted.ordered) if message in self.outbox}
+        found.earlier = {message: self._earlier(message) for message in wanted.ordered if message in self.outbox}
         if DELETE_THE_ROW_EARLY in self.planted:
             for message in found.messages:
                 self._delete(message)
         return found
+
+    def _earlier(self, message: str) -> int:
+        """How many earlier messages of the same source to the same target are there."""
+        mine = self.outbox[message]
+        earlier = [w for w in self._targets[mine.row.kind, mine.row.no].values() if w.row.n < mine.row.n]
+        if len(earlier) >= LOOKED_AT:
+            return MANY
+        return sum(w.source == mine.source and w.row.id == mine.row.id for w in earlier)
+
+    def waiting(self, lanes: Iterable[LaneKey]) -> set[Place]:
+        """The pairs that have a message in the outbox for these partitions."""
+        rows = [waiting for key in lanes if key in self._targets for waiting in self._targets[key].values()]
+        return {(w.row.kind, w.row.no, w.source, w.row.id) for w in rows}
 
     def pending(self, lanes: Sequence[LaneKey], after: int, older_than: float, limit: int) -> list[Pending]:
         """Messages waiting for these partitions, in order."""

@@ -7,8 +7,9 @@ from typing import Any, Self
 
 import pytest
 
-from tests.simulation.broker import Broker, BrokerLost, Channel, Connection, Incoming, Rejected, Unroutable
+from tests.simulation.broker import Broker, Channel, Connection
 from tests.simulation.virtual import virtually
+from ultramarket.ports.broker import BrokerLost, Incoming, Rejected, Unroutable
 
 Q = "q"
 Test = Callable[["World"], Awaitable[None]]
@@ -51,7 +52,7 @@ class World:
         """A world whose connection is made."""
         world = cls(seed, max_length, delivery_limit)
         world.connection = await world.broker.connect("me")
-        world.channel = world.connection.channel()
+        world.channel = await world.connection.channel()
         return world
 
     async def publish(self, *bodies: str) -> None:
@@ -60,7 +61,7 @@ class World:
 
     async def read(self, prefetch: int = 10, connection: Connection | None = None) -> Reader:
         """Consume over a channel of its own, and wait until what comes at once has come."""
-        reader = Reader((connection or self.connection).channel())
+        reader = Reader(await (connection or self.connection).channel())
         await reader.channel.consume(Q, prefetch, reader.got.append)
         await self.rest()
         return reader
@@ -145,7 +146,7 @@ async def test_nack_with_requeue_puts_a_message_behind_later_ones(world: World) 
 @in_a_world
 async def test_a_cancelled_consumer_keeps_what_it_holds_and_the_next_gets_newer_ones(world: World) -> None:
     await world.publish("1", "2", "3")
-    first = Reader(world.connection.channel())
+    first = Reader(await world.connection.channel())
     tag = await first.channel.consume(Q, 2, first.got.append)
     second = await world.read()
     assert (first.bodies, second.bodies) == ("1 2", "")
@@ -320,7 +321,7 @@ async def test_a_restart_closes_everything_and_keeps_what_is_durable(world: Worl
     with pytest.raises(BrokerLost):
         await world.broker.connect("me")
     with pytest.raises(BrokerLost):
-        world.connection.channel()
+        await world.connection.channel()
     assert list(world.broker.queues) == [Q]
     await asyncio.sleep(10)
     reader = await world.read(connection=await world.broker.connect("me"))
@@ -360,7 +361,7 @@ async def test_a_broken_connection_stays_active_until_the_broker_learns_of_it(wo
     world.broker.cut("me", broker_learns=10.0)
     await world.connection.closed.wait()
     new = await world.broker.connect("me")
-    publisher = new.channel()
+    publisher = await new.channel()
     await publisher.publish(Q, b"1")
     waiting = await world.read(connection=new)
     assert (reader.bodies, waiting.bodies) == ("", "")

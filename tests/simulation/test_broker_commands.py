@@ -85,12 +85,12 @@ async def test_a_full_owner_says_so(world: World) -> None:
 
 
 @in_a_world
-async def test_a_full_process_or_one_without_a_broker_refuses_commands_and_keeps_messages(world: World) -> None:
+async def test_a_full_process_refuses_commands_and_leaves_messages_to_the_outbox(world: World) -> None:
     sender = await world.process("sender", limit=2)
     world.broker.restart(30.0)
     assert sender.offer(delivery(1)) is True
     assert sender.offer(delivery(2)) is True
-    assert sender.offer(delivery(3)) is True
+    assert sender.offer(delivery(3)) is False
     assert sender.offer(world.command()) is False
     await world.rest()
     assert sender.offer(world.command()) is False

@@ -10,9 +10,9 @@ import pytest_asyncio
 from tests.conformance.mailbox import MailboxContract, Rest, delivery, hears, into
 from tests.conformance.toys import Hear, eventually
 from tests.simulation.broker import Broker
-from tests.simulation.broker_mailbox import BrokerMailbox, queue_of
 from tests.simulation.mailbox_world import CODECS, QUEUE, World, in_a_world, seeded
 from tests.simulation.virtual import virtually
+from ultramarket.adapters.broker_mailbox import BrokerMailbox, queue_of
 from ultramarket.ports.mailbox import Delivery, Mailbox
 from ultramarket.runtime import turn
 
@@ -29,7 +29,7 @@ class Contract(MailboxContract):
 
     @pytest_asyncio.fixture
     async def mailbox(self, broker: Broker) -> AsyncIterator[Mailbox]:
-        made = BrokerMailbox(broker, "p1", CODECS, direct=self.direct)
+        made = BrokerMailbox(broker, "p1", CODECS, direct=self.direct, chance=seeded(2))
         await made.start()
         await made.connected.wait()
         yield made
@@ -148,6 +148,9 @@ async def test_messages_for_an_own_partition_go_behind_those_that_were_published
     assert hears(found) == []
     await world.rest()
     assert hears(found) == [1, 2]
+    owner.caught_up("toy", 3)
+    owner.offer(delivery(3))
+    assert hears(found) == [1, 2, 3]
 
 
 @in_a_world
@@ -207,7 +210,7 @@ async def test_what_a_process_took_in_that_was_no_owner_any_more_is_only_in_the_
 async def test_a_channel_that_the_broker_closes_is_opened_again(world: World) -> None:
     found: list[Delivery] = []
     owner = await world.process("owner", into(found))
-    owner._channels["toy", 3].ack(99)
+    owner._consumers["toy", 3].channel.ack(99)
     (await world.process("sender")).offer(delivery(1))
     await world.rest()
     assert hears(found) == [1]

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from tests.conformance.journal import KIND, JournalContract, Journals, append, message, turn, versions, waiting
 from tests.conformance.journal_races import JournalRaces
+from tests.conformance.journal_sharing import JournalSharing
 from tests.conformance.toys import eventually
 from tests.simulation import store as stores
 from tests.simulation.journal import SimJournal, Steady, Store
@@ -35,6 +36,10 @@ class TestSimJournal(JournalContract):
 
 class TestSimJournalRaces(JournalRaces):
     """Passes the second half of the contract."""
+
+
+class TestSimJournalSharing(JournalSharing):
+    """Passes what several processes need."""
 
 
 class Wire(Steady):
@@ -207,7 +212,7 @@ async def test_a_parked_message_put_back_comes_at_its_old_place(world: World) ->
     await append(world.mine, lane, turn("a", 0, 1, outbox=[message("m1"), message("m2")]))
     await world.mine.park(lane, "m1", "thing:a", "because")
     parked = world.store.parked.pop("m1")
-    world.store.enqueue(parked.row, world.now)
+    world.store.enqueue(parked.row, world.now, parked.source)
     assert await waiting(world.mine) == ["m1", "m2"]
 
 
@@ -254,7 +259,7 @@ async def test_the_row_of_a_message_goes_when_it_is_looked_at(
     world: World, look: Callable[[SimJournal], asyncio.Future[object]]
 ) -> None:
     lane = await world.mine.take(KIND, 0, "me")
-    lane = await append(world.mine, lane, turn("a", 0, 1, outbox=[OutboxRow("m", KIND, 0, "b", "1")]))
+    lane = await append(world.mine, lane, turn("a", 0, 1, outbox=[OutboxRow("m", KIND, 0, "b", "1", "toy:a")]))
     world.store.planted = {stores.DELETE_THE_ROW_EARLY}
     assert await look(world.mine)
     assert world.store.outbox == {}

@@ -17,6 +17,7 @@ def test_the_faults_that_others_ask_about_are_planted() -> None:
         "drop the epoch",
         "skip the tail check",
         "the local clock for expiry",
+        "trust the broker's order",
         "write the reply where the commit failed",
     }
 

@@ -2,10 +2,6 @@
 
 One replica at a time owns all partitions, as the platform runs today; a second one overlaps with it only while a frozen
 or cut-off owner has lost its lock and does not know it yet. Replicas that share the partitions are not simulated.
-
-The simulated mailbox over a broker acknowledges a message as soon as its door was asked, so it keeps messages of a
-pair in order only while the owner alone consumes. Where two owners overlap in a world with a broker, order is not
-looked at any more; that each message is taken once is.
 """
 
 import asyncio
@@ -86,7 +82,6 @@ class World:
         self.oracle = Oracle()
         self.store = WatchedStore(self.true_time)
         self.store.oracle = self.oracle
-        self.store.taken = self._taken
         self.weather = Weather(self.chance("weather"))
         self.lock = LockServer(self.loop, self.chance("lock"))
         self.books = Books()
@@ -124,12 +119,6 @@ class World:
         """Those that live, the owner of the lock first."""
         living = [slot.replica for slot in self._slots if slot.replica is not None and slot.replica.process.alive]
         return sorted(living, key=lambda replica: self.lock.holder is not replica.lock.session)
-
-    def _taken(self, owner: str) -> None:
-        """Somebody has taken a partition: is somebody else still at work?"""
-        if self.plan.broker and self.oracle.ordered:
-            others = [r for r in self.replicas() if r.runtime is not None and r.runtime.name != owner.partition("/")[0]]
-            self.oracle.ordered = not others
 
     async def _send(self, work: Work[Any]) -> Any:
         """A request of somebody, to a replica that listens."""

@@ -151,6 +151,9 @@ def test_connections_have_a_bound_and_health_checks_some_to_spare(admission: Adm
         ("HEAD", "/api/v1/products", Kind.BROWSING),
         ("GET", "/", Kind.BROWSING),
         ("GET", "/healthy", Kind.BROWSING),
+        ("GET", "/health/other", Kind.BROWSING),
+        ("GET", "/metrics?name=x", Kind.OPERATION),
+        ("GET", "/metricsfoo", Kind.BROWSING),
     ],
 )
 def test_a_request_is_of_the_kind_that_its_address_says(method: str, path: str, kind: Kind) -> None:

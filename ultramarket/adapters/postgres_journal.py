@@ -10,7 +10,11 @@ import asyncpg
 import structlog
 
 from ultramarket.ports.journal import (
+    ANYBODY,
     DROP,
+    LOOKED_AT,
+    MANY,
+    Anybody,
     ClaimTaken,
     CommitBusy,
     CommitRefused,
@@ -21,6 +25,7 @@ from ultramarket.ports.journal import (
     Lane,
     Loaded,
     Pending,
+    Place,
     StoredEntity,
     TurnRows,
     Wanted,
@@ -105,16 +110,39 @@ class PostgresJournal:
             # A broken or busy connection has no manners to observe: the server sees it go.
             connection.terminate()
 
-    async def take(self, kind: str, no: int, owner: str) -> Lane:
+    async def take(self, kind: str, no: int, owner: str, instead_of: str | Anybody | None = ANYBODY) -> Lane | None:
         """Become the owner of a partition; waits for a commit in flight."""
         rows = await self._run(
-            "insert into partition as p (kind, no, epoch, owner) values ($1, $2, 1, $3) "
-            "on conflict (kind, no) do update set epoch = p.epoch + 1, owner = excluded.owner returning epoch, tail",
+            "insert into partition as p (kind, no, epoch, owner) select $1, $2, 1, $3 "
+            "where $4 or $5::text is null or exists (select 1 from partition where kind = $1 and no = $2) "
+            "on conflict (kind, no) do update set epoch = p.epoch + 1, owner = excluded.owner "
+            "where $4 or p.owner is not distinct from $5 returning epoch, tail",
             kind,
             no,
             owner,
+            instead_of is ANYBODY,
+            None if instead_of is ANYBODY else instead_of,
         )
-        return Lane(kind, no, rows[0]["epoch"], rows[0]["tail"])
+        return Lane(kind, no, rows[0]["epoch"], rows[0]["tail"]) if rows else None
+
+    async def release(self, lane: Lane) -> bool:
+        """Own the partition no more."""
+        rows = await self._run(
+            "update partition set owner = null where kind = $1 and no = $2 and epoch = $3 returning 1",
+            lane.kind,
+            lane.no,
+            lane.epoch,
+        )
+        return bool(rows)
+
+    async def waiting(self, lanes: Sequence[tuple[str, int]]) -> set[Place]:
+        """The pairs that have a message in the outbox for these partitions."""
+        rows = await self._run(
+            "select distinct o.kind, o.no, o.source, o.id from unnest($1::text[], $2::int[]) as w(kind, no) "
+            "join outbox o on o.kind = w.kind and o.no = w.no",
+            *_columns(lanes, 2),
+        )
+        return {(row["kind"], row["no"], row["source"], row["id"]) for row in rows}
 
     async def epochs(self, lanes: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """The epochs of these partitions."""
@@ -133,6 +161,8 @@ class PostgresJournal:
             *_columns(wanted.due, 2),
             *_columns(wanted.replies, 3),
             wanted.messages,
+            wanted.ordered,
+            LOOKED_AT,
         )
         return _loaded(await self._guard(lambda: self._load.fetch(*arguments)), wanted)
 
@@ -285,11 +315,13 @@ def _loaded(rows: Sequence[Any], wanted: Wanted) -> Loaded:
             found.replies[kind, id, name] = (row["bytes"], row["text"])
         else:
             found.messages.add(name)
+            if what == "ordered":
+                found.earlier[name] = MANY if row["version"] is None else row["version"]
     return found
 
 
 def _commit_arguments(lanes: Sequence[tuple[Lane, int]], turns: Sequence[TurnRows]) -> list[list[Any]]:
-    """The 63 arrays of commit.sql, in its order."""
+    """The 64 arrays of commit.sql, in its order."""
     lane_rows = [(lane.kind, lane.no, lane.epoch, lane.tail, after) for lane, after in lanes]
     touched = [t for t in turns if t.version > t.before]
     fresh = [(t.kind, t.id, t.version, t.shape, t.head, t.state) for t in touched if t.before == 0]
@@ -300,7 +332,7 @@ def _commit_arguments(lanes: Sequence[tuple[Lane, int]], turns: Sequence[TurnRow
         for e in t.events
     ]
     replies = [(t.kind, t.id, r.command, r.body_hash, r.reply) for t in turns for r in t.replies]
-    outbox = [(o.message, o.kind, o.no, o.id, o.body) for t in turns for o in t.outbox]
+    outbox = [(o.message, o.kind, o.no, o.id, o.body, o.source) for t in turns for o in t.outbox]
     taken = [message for t in turns for message in t.taken]
     part_set = [(t.kind, t.id, p.part, p.value, p.due_at) for t in touched for p in t.parts if p.value is not None]
     part_dropped = [(t.kind, t.id, p.part) for t in touched for p in t.parts if p.value is None]
@@ -314,7 +346,7 @@ def _commit_arguments(lanes: Sequence[tuple[Lane, int]], turns: Sequence[TurnRow
         *_columns(changed, 7),
         *_columns(events, 12),
         *_columns(replies, 5),
-        *_columns(outbox, 5),
+        *_columns(outbox, 6),
         taken,
         *_columns(part_set, 5),
         *_columns(part_dropped, 3),

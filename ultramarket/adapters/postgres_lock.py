@@ -21,7 +21,7 @@ GIVE_UP_SECONDS = 30.0
 PING_SECONDS = 5.0
 """How often the server is asked whether the session, and with it the lock, is still there."""
 ANSWER_SECONDS = 5.0
-_KEEPALIVES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+KEEPALIVES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 """A client that vanished is found, and its lock freed, within 20 s: before the next one gives up."""
 
 _UNKNOWN = "another process"
@@ -57,7 +57,7 @@ class OwnerLock:
             OwnedElsewhere: another process has it; the text says which.
         """
         connection = await asyncpg.connect(
-            self._dsn, server_settings={"application_name": self._name, **_KEEPALIVES}, timeout=10
+            self._dsn, server_settings={"application_name": self._name, **KEEPALIVES}, timeout=10
         )
         try:
             await _lock(connection)
@@ -125,6 +125,11 @@ class OwnerLock:
 async def _lock(connection: "asyncpg.Connection[Any]") -> None:
     if await connection.fetchval("select pg_try_advisory_lock($1)", KEY):
         return
+    raise await owned_elsewhere(connection)
+
+
+async def owned_elsewhere(connection: "asyncpg.Connection[Any]") -> OwnedElsewhere:
+    """The refusal that says who has the lock."""
     row = await connection.fetchrow(
         "select a.application_name, a.backend_start from pg_locks l join pg_stat_activity a using (pid) "
         "where l.locktype = 'advisory' and l.granted and (l.classid::bigint << 32 | l.objid::bigint) = $1 "
@@ -132,5 +137,5 @@ async def _lock(connection: "asyncpg.Connection[Any]") -> None:
         KEY,
     )
     if row is None:
-        raise OwnedElsewhere(_UNKNOWN)
-    raise OwnedElsewhere(row["application_name"], f" (since {row['backend_start']:%F %T} UTC)")
+        return OwnedElsewhere(_UNKNOWN)
+    return OwnedElsewhere(row["application_name"], f" (since {row['backend_start']:%F %T} UTC)")

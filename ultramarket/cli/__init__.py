@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ultramarket import __version__
-from ultramarket.cli import doctor, importing, migrating, openapi, parking, serving, status
+from ultramarket.cli import doctor, importing, migrating, openapi, parking, serving, starting, status
 from ultramarket.cli.printing import Sentences, complain
 
 app = typer.Typer(
@@ -22,6 +22,9 @@ app = typer.Typer(
 )
 app.command()(serving.up)
 app.command()(serving.serve)
+app.command()(starting.start)
+app.command()(serving.worker)
+app.command()(serving.web)
 app.command()(migrating.migrate)
 app.command()(status.status)
 app.command()(doctor.doctor)

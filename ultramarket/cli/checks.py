@@ -2,18 +2,22 @@
 
 import shutil
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import asyncpg
 import msgspec
 
 from ultramarket.adapters.migrations import FOLDER, check_server, read_folder, refuse_transaction_pooler
 from ultramarket.adapters.postgres_upkeep import check_partitions
+from ultramarket.adapters.rabbitmq_topology import MAX_LENGTH, too_old
 from ultramarket.cli import status
 from ultramarket.errors import UltraMarketError
 from ultramarket.runtime.partitioning import PARTITIONS
+
+if TYPE_CHECKING:
+    from ultramarket.adapters.rabbitmq import BrokerReport
 
 State = Literal["ok", "warning", "failed"]
 
@@ -21,6 +25,7 @@ SECRETS = ("staff.key", "master.key", "postgres.password")
 _LITTLE_BYTES, _TOO_LITTLE_BYTES = 2 << 30, 256 << 20
 _OLD_SECONDS = 60.0
 _BEHIND = 10_000
+_FULL = 0.8
 
 _AHEAD = """
 select to_regclass('event_' || to_char(today + interval '1 month', 'YYYY_MM')) is not null as log,
@@ -144,6 +149,48 @@ async def _views(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
     if behind and found.owner is not None:
         return Finding("views", "warning", f"Far behind the log: {', '.join(behind)}; see the platform's log.")
     return Finding("views", "ok", "They are in step with the log." if found.views else "There are none yet.")
+
+
+async def of_broker(url: str, queues: Iterable[str]) -> list[Finding]:
+    """The checks of the broker, or that it can't be reached."""
+    from ultramarket.adapters.rabbitmq import RabbitMq  # noqa: PLC0415 - most shops have no broker, and it takes long
+
+    try:
+        found = await RabbitMq(url).examine(queues)
+    except UltraMarketError as error:
+        return [Finding("broker", "failed", str(error))]
+    faults = " ".join(found.faults)
+    state: State = "failed" if too_old(found.version) else "warning" if faults else "ok"
+    return [Finding("broker", state, faults or f"RabbitMQ {found.version}."), _queues(found), _dead_letters(found)]
+
+
+def _queues(found: "BrokerReport") -> Finding:
+    if not found.depths:
+        return Finding("queues", "ok", "There are none yet: the first process that starts makes them.")
+    waiting = sum(depth.messages for depth in found.depths)
+    fullest = max(found.depths, key=lambda depth: depth.messages)
+    text = f"{waiting:,} messages wait in {len(found.depths)} queues"
+    if fullest.messages >= MAX_LENGTH * _FULL:
+        return Finding(
+            "queues", "warning", f"{text}, {fullest.messages:,} in {fullest.queue}: a full one is answered 503."
+        )
+    alone = [depth.queue for depth in found.depths if depth.messages and not depth.consumers]
+    if alone:
+        return Finding("queues", "warning", f"{text}; nobody takes those in {', '.join(alone)}: is a process running?")
+    if found.missing:
+        return Finding("queues", "warning", f"{text}; missing: {', '.join(found.missing)}. The next start makes them.")
+    return Finding("queues", "ok", f"{text}.")
+
+
+def _dead_letters(found: "BrokerReport") -> Finding:
+    if found.dead:
+        return Finding(
+            "dead letters",
+            "warning",
+            f"{found.dead:,} lie in um.dead: nobody could read or keep them. Messages among them still wait in the "
+            "database; look why in the platform's log, then purge the queue.",
+        )
+    return Finding("dead letters", "ok", "There is none.")
 
 
 def of_files(data_dir: Path) -> list[Finding]:

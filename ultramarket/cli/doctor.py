@@ -10,6 +10,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from actors import Cart, Import, Inventory, Order, Payment, Product
+from ultramarket.adapters.broker_mailbox import queue_of
+from ultramarket.bootstrap import cast
 from ultramarket.cli import checks
 from ultramarket.cli.checks import Finding
 from ultramarket.cli.database import connected, database_of, load_settings
@@ -19,6 +21,7 @@ from ultramarket.cli.printing import FAILED, err, out, say, say_json
 from ultramarket.domain.shop import ShopRules
 from ultramarket.errors import UltraMarketError
 from ultramarket.runtime.actor import Actor
+from ultramarket.runtime.partitioning import PARTITIONS
 from ultramarket.settings import config_files
 
 _MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "failed": "[bold red]failed [/]"}
@@ -43,7 +46,7 @@ def doctor(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Check settings, database, disk and secrets, and say what to do; exits with 1 if a check fails.
+    """Check settings, database, broker, disk and secrets, and say what to do; exits with 1 if a check fails.
 
     It changes nothing, and the platform may run meanwhile.
 
@@ -63,6 +66,8 @@ def doctor(
         findings += of_database
     except UltraMarketError as error:
         findings.append(Finding("database", "failed", str(error)))
+    if settings.broker_url:
+        findings += asyncio.run(checks.of_broker(settings.broker_url, _queues(settings.shop)))
     findings += checks.of_files(settings.data_dir)
     if report is not None:
         findings.append(_of_log(report))
@@ -85,6 +90,12 @@ async def _examine(dsn: str, rules: ShopRules | None) -> tuple[list[Finding], Re
 def _entities(rules: ShopRules) -> list[Actor[Any, Any, Any]]:
     """Every kind of entity; one that is missing here shows up as unknown in the report."""
     return [Product(), Inventory(), Cart(rules), Order(rules), Payment(), Import()]
+
+
+def _queues(rules: ShopRules) -> list[str]:
+    """The queues of every kind of actor and worker."""
+    nobody: Any = None
+    return [queue_of(part.kind, no) for part in cast(nobody, rules, {}, nobody, "en") for no in range(PARTITIONS)]
 
 
 @contextmanager

@@ -27,10 +27,11 @@ _SHOW = f"select {_COLUMNS}, body from parked where message = $1"  # noqa: S608 
 # two seconds away at most, sees that the way is free.
 _RETRY = """
 with moved as (
-  delete from parked where $1::text[] is null or message = any($1::text[]) returning message, n, kind, no, id, body
+  delete from parked where $1::text[] is null or message = any($1::text[])
+  returning message, n, kind, no, id, body, source
 )
-insert into outbox (message, n, kind, no, id, body) overriding system value
-select message, n, kind, no, id, body from moved order by n
+insert into outbox (message, n, kind, no, id, body, source) overriding system value
+select message, n, kind, no, id, body, source from moved order by n
 returning message
 """
 _DROP = "delete from parked where message = $1 returning message"

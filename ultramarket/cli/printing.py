@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
@@ -72,6 +72,11 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in cells:
         table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+    print_table(table)
+
+
+def print_table(table: RenderableType) -> None:
+    """A table, or a group with tables."""
     console = out()
     if not console.is_terminal:
         console.width = 10_000  # a pipe has no width to fold lines at

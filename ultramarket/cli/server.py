@@ -8,14 +8,16 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import structlog
 import uvloop
 from aiohttp import web
 
 from ultramarket.bootstrap import Platform, platform
+from ultramarket.cli.child import Tie
 from ultramarket.cli.listening import allow_connections, refusal, url_of
+from ultramarket.roles import Role
 from ultramarket.settings import Settings
 from web.connections import Runner
 
@@ -28,25 +30,41 @@ ACCEPTS = 16
 who come at once would wait for seconds while turns are long. So the loop is given the same socket as often as this."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-_SPARE_SECONDS = 2.0
+SPARE_SECONDS = 2.0
 """For what has no limit of its own, such as closing connections."""
 _LAST_SECONDS = 1.0
 """What is still unanswered when the time is over gets this long to take note of it."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Announce = Callable[[Platform, str], Awaitable[None]]
-"""Told when the platform serves: the platform and its URL."""
+"""Told when the platform serves: the platform and its URL, which is empty where nothing listens."""
 
 
-def run(settings: Settings, dsn: str, sockets: Sequence[socket.socket], announce: Announce) -> None:
+def run(
+    settings: Settings,
+    dsn: str,
+    sockets: Sequence[socket.socket],
+    announce: Announce,
+    *,
+    role: Role = Role.ALL,
+    tie: Tie | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    Args:
+        settings: of the platform.
+        dsn: its database.
+        sockets: where it listens; none where it answers no HTTP.
+        announce: told when it serves.
+        role: which part of the platform it is.
+        tie: to the parent, if one started it.
 
     Raises:
         UltraMarketError: the platform could not start, or had to give up.
     """
     allow_connections(settings.connection_limit)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, dsn, sockets, announce))
+        runner.run(_serve(settings, dsn, sockets, announce, role, tie))
 
 
 class Stop:
@@ -55,16 +73,18 @@ class Stop:
     Args:
         main: what runs.
         seconds: how long it may take to end before the process does without it: what is committed is safe.
+        tie: to the parent, if one started the process.
 
     Attributes:
         asked: set by the first signal.
         starting: whether the platform does not serve yet.
     """
 
-    def __init__(self, main: "asyncio.Task[None]", seconds: float) -> None:
+    def __init__(self, main: "asyncio.Task[None]", seconds: float, tie: Tie | None = None) -> None:
         self.asked = asyncio.Event()
         self.starting = True
         self._main = main
+        self._tie = tie
         # A thread: it works even where the event loop is what hangs.
         self._last_resort = threading.Timer(seconds, self._give_up)
         self._last_resort.daemon = True
@@ -76,6 +96,8 @@ class Stop:
             os._exit(128 + number)
         log.info("stopping", signal=signal.Signals(number).name)
         self.asked.set()
+        if self._tie is not None:
+            self._tie.stopping()
         self._last_resort.start()
         if self.starting:
             self._main.cancel()
@@ -90,20 +112,27 @@ class Stop:
         os._exit(1)
 
 
-async def _serve(settings: Settings, dsn: str, sockets: Sequence[socket.socket], announce: Announce) -> None:
+async def _serve(
+    settings: Settings, dsn: str, sockets: Sequence[socket.socket], announce: Announce, role: Role, tie: Tie | None
+) -> None:
     main = asyncio.current_task()
     assert main is not None  # noqa: S101 - a coroutine that runs has a task
-    stop = Stop(main, settings.grace_seconds + _SPARE_SECONDS)
+    stop = Stop(main, settings.grace_seconds + SPARE_SECONDS, tie)
     # The time to stop in is shared: first the requests that run, then the turns and calls behind them.
     half = settings.grace_seconds / 2
     with _signals(stop):
         try:
-            async with (
-                platform(settings.model_copy(update={"grace_seconds": half}), dsn) as running,
-                _listening(running.app, sockets, half),
-            ):
-                url = url_of(sockets)
-                log.info("serving", url=url)
+            async with AsyncExitStack() as stack:
+                if tie is not None:
+                    await stack.enter_async_context(tie.pinging())
+                running = await stack.enter_async_context(
+                    platform(settings.model_copy(update={"grace_seconds": half}), dsn, role=role)
+                )
+                url = ""
+                if sockets:
+                    await stack.enter_async_context(_listening(running.app, sockets, half))
+                    url = url_of(sockets)
+                log.info("serving", role=role.value, **({"url": url} if url else {}))
                 await announce(running, url)
                 _collect_rarely()
                 stop.starting = False

@@ -1,25 +1,25 @@
-"""`ultramarket up` and `ultramarket serve`."""
+"""`ultramarket up`, `serve`, `worker` and `web`: one process."""
 
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
 
-from ultramarket import __version__
 from ultramarket.adapters import logs
 from ultramarket.adapters.embedded_postgres import EmbeddedPostgres
 from ultramarket.bootstrap import Platform
 from ultramarket.cli import demo as demo_shop
 from ultramarket.cli import reloading, server
+from ultramarket.cli.child import Tie
 from ultramarket.cli.listening import open_sockets
 from ultramarket.cli.options import DataDir, Json
-from ultramarket.cli.printing import out, say_json
+from ultramarket.errors import ConfigurationError
+from ultramarket.roles import Role
 from ultramarket.settings import Settings
+from ultramarket.supervisor.announcing import announce, announce_workers
 
 Host = Annotated[
     str | None, typer.Option(help="The address to listen on; 0.0.0.0 for every one.", show_default="127.0.0.1")
@@ -69,26 +69,87 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, *, jso
 
       ULTRAMARKET_DATABASE_URL=postgresql://shop:secret@db/shop ultramarket serve --host 0.0.0.0
     """
-    _run(Settings.load(http_host=host, http_port=port, data_dir=data_dir), demo=False, json=json)
+    tie = Tie.taken()
+    _run(Settings.load(http_host=host, http_port=port, data_dir=data_dir), tie=tie, json=json)
 
 
-def _run(settings: Settings, *, demo: bool, json: bool) -> None:
+def worker(data_dir: DataDir = None, *, json: Json = False) -> None:
+    """Run one process that has actors and no front end. Processes with `web` or `serve` bring it its work.
+
+    They share ULTRAMARKET_DATABASE_URL and ULTRAMARKET_BROKER_URL.
+
+    For example:
+
+      ultramarket worker --json
+    """
+    tie = Tie.taken()
+    settings = Settings.load(data_dir=data_dir)
+    refuse_to_share(settings, "ultramarket worker")
+    _run(settings, role=Role.WORKER, tie=tie, json=json)
+
+
+def web(host: Host = None, port: Port = None, data_dir: DataDir = None, *, json: Json = False) -> None:
+    """Run one process that is a front end and has no actors: those are in processes of `worker` or `serve`.
+
+    They share ULTRAMARKET_DATABASE_URL and ULTRAMARKET_BROKER_URL.
+
+    For example:
+
+      ultramarket web --host 0.0.0.0 --port 8080
+    """
+    tie = Tie.taken()
+    settings = Settings.load(http_host=host, http_port=port, data_dir=data_dir)
+    refuse_to_share(settings, "ultramarket web")
+    _run(settings, role=Role.WEB, tie=tie, json=json)
+
+
+def refuse_to_share(settings: Settings, what: str, *, embedded: bool = False) -> None:
+    """Stop what needs several processes where they could not share a shop.
+
+    Args:
+        settings: of the platform.
+        what: the subject of the sentence.
+        embedded: whether the embedded database is shared, because one parent runs it for all.
+
+    Raises:
+        ConfigurationError: a broker or a database that all reach is missing.
+    """
+    if not settings.broker_url:
+        raise ConfigurationError(
+            f"{what} shares a shop with other processes, which takes a broker between them: set ULTRAMARKET_BROKER_URL "
+            "to a RabbitMQ, e.g. amqp://shop:secret@127.0.0.1/. Without one, `ultramarket serve` does it all alone."
+        )
+    if not settings.database_url and not embedded:
+        raise ConfigurationError(
+            f"{what} shares a shop with other processes, which takes a database that all of them reach: set "
+            "ULTRAMARKET_DATABASE_URL. On one machine `ultramarket start` runs the embedded one for all."
+        )
+
+
+def _run(settings: Settings, *, role: Role = Role.ALL, demo: bool = False, tie: Tie | None = None, json: bool) -> None:
     logs.configure(settings.log_format, settings.log_level)
+    if tie is not None:
+        tie.bind(settings.grace_seconds + server.SPARE_SECONDS)
 
     embedded = None if settings.database_url else EmbeddedPostgres(settings.data_dir)
     with _stopped_by_signals(), embedded or nullcontext(settings.database_url) as dsn, ExitStack() as opened:
-        sockets = open_sockets(settings.http_host, settings.http_port)
+        sockets = tie.sockets if tie else open_sockets(settings.http_host, settings.http_port) if role.has_http else []
         for one in sockets:
             opened.enter_context(one)
 
-        async def announce(running: Platform, url: str) -> None:
+        async def tell(running: Platform, url: str) -> None:
             if demo:
                 await demo_shop.fill(running, url, dsn)
             if embedded is not None:
                 running.watch(embedded.ended())
-            _tell(settings.data_dir, running, url, json=json)
+            if tie is not None:
+                tie.ready()
+            elif url:
+                announce(url, settings.data_dir, running.staff_key if running.staff_key_is_new else None, json=json)
+            else:
+                announce_workers(role.value, json=json)
 
-        server.run(settings, dsn, sockets, announce)
+        server.run(settings, dsn, sockets, tell, role=role, tie=tie)
 
 
 @contextmanager
@@ -113,25 +174,3 @@ def _stopped_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _tell(data_dir: Path, running: Platform, url: str, *, json: bool) -> None:
-    """Say that it is ready, and how to begin."""
-    kept = data_dir.absolute() / "staff.key"
-    if json:
-        new = {"staff_key": running.staff_key} if running.staff_key_is_new else {}
-        say_json({"url": url, "docs": f"{url}/docs", "staff_key_file": str(kept), **new})
-        return
-    console = out()
-    console.print(f"\n[bold green]UltraMarket {__version__} is ready.[/]\n")
-    console.print(f"  Shop       [bold]{url}[/]")
-    console.print(f"  API        [bold]{url}/docs[/]")
-    if running.staff_key_is_new:
-        console.print(f"  Staff key  [bold]{running.staff_key}[/]")
-        console.print(f"             shown this once; kept in {kept}")
-    elif kept.exists():
-        console.print(f"  Staff key  in {kept}")
-    else:
-        console.print("  Staff key  as set by ULTRAMARKET_STAFF_KEY")
-    console.print(f"\n  Try it:    curl '{url}/api/v1/products?limit=3'\n")
-    sys.stdout.flush()

@@ -1,12 +1,23 @@
 """`ultramarket status`."""
 
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated
+
 import asyncpg
 import msgspec
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
 
 from ultramarket.adapters.postgres_lock import KEY
 from ultramarket.cli.database import load_settings, with_database
+from ultramarket.cli.members import GONE, Member, members_table, read_members, with_rates
 from ultramarket.cli.options import DataDir, Json
-from ultramarket.cli.printing import age, say, say_json, say_table
+from ultramarket.cli.printing import age, out, print_table, say, say_json, say_table
+from ultramarket.settings import Settings
 
 _KINDS = """
 select coalesce(p.kind, e.kind) as kind, coalesce(p.partitions, 0) as partitions, coalesce(p.events, 0) as events,
@@ -31,9 +42,12 @@ group by o.view order by o.view
 _OWNER = """
 select a.application_name as name, a.backend_start as since
 from pg_locks l join pg_stat_activity a using (pid)
-where l.locktype = 'advisory' and l.granted and (l.classid::bigint << 32 | l.objid::bigint) = $1
+where l.locktype = 'advisory' and l.granted and l.mode = 'ExclusiveLock'
+    and (l.classid::bigint << 32 | l.objid::bigint) = $1
     and l.database = (select oid from pg_database where datname = current_database())
 """
+
+WATCH_SECONDS = 1.0
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -64,11 +78,25 @@ class Waiting(msgspec.Struct, frozen=True):
     parked: int
 
 
+class Pulse(msgspec.Struct, frozen=True):
+    """How the shop is at the moment.
+
+    Attributes:
+        owner: the process that runs on the database alone, None when none does.
+        members: the processes that share it.
+    """
+
+    owner: str | None
+    members: list[Member]
+    waiting: Waiting
+
+
 class Status(msgspec.Struct, frozen=True):
-    """How the shop's database stands; `owner` is the process that runs on it, None when none does."""
+    """How the shop's database stands; `owner` and `members` as in the pulse."""
 
     server: str
     owner: str | None
+    members: list[Member]
     kinds: list[Kind]
     waiting: Waiting
     views: list[ViewStatus]
@@ -77,40 +105,63 @@ class Status(msgspec.Struct, frozen=True):
 async def read(connection: "asyncpg.Connection[asyncpg.Record]") -> Status:
     """The status, all of it of one moment."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        owner = await connection.fetchrow(_OWNER, KEY)
-        waiting = await connection.fetchrow(_WAITING)
-        assert waiting is not None  # noqa: S101 - it has no `where`
+        pulse = await _read_pulse(connection)
         return Status(
             server=str(await connection.fetchval("show server_version")),
-            owner=None
-            if owner is None
-            else f"{owner['name'].removeprefix('ultramarket owner ')} since {owner['since']:%F %T} UTC",
+            owner=pulse.owner,
+            members=pulse.members,
             kinds=[Kind(**dict(row)) for row in await connection.fetch(_KINDS)],
-            waiting=Waiting(**dict(waiting)),
+            waiting=pulse.waiting,
             views=[ViewStatus(**dict(row)) for row in await connection.fetch(_VIEWS)],
         )
 
 
-def status(data_dir: DataDir = None, *, json: Json = False) -> None:
+async def _read_pulse(connection: "asyncpg.Connection[asyncpg.Record]") -> Pulse:
+    owner = await connection.fetchrow(_OWNER, KEY)
+    waiting = await connection.fetchrow(_WAITING)
+    assert waiting is not None  # noqa: S101 - it has no `where`
+    return Pulse(
+        owner=None
+        if owner is None
+        else f"{owner['name'].removeprefix('ultramarket owner ')} since {owner['since']:%F %T} UTC",
+        members=await read_members(connection),
+        waiting=Waiting(**dict(waiting)),
+    )
+
+
+def status(
+    data_dir: DataDir = None,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Show the processes anew every second, until Ctrl-C.")] = False,
+    json: Json = False,
+) -> None:
     """Show what the shop holds and what waits in it, read from its database; the platform may run or not.
 
     For example:
 
       ultramarket status
 
+      ultramarket status --watch
+
       ultramarket status --json | jq .waiting
     """
-    found = with_database(load_settings(data_dir), read)
+    settings = load_settings(data_dir)
+    if watch:
+        _watch(settings, json=json)
+        return
+    found = with_database(settings, read)
     if json:
         say_json(found)
         return
-    say(f"Runs       {found.owner or 'no'}")
+    say(f"Runs       {_runs(found)}")
     say(f"Database   PostgreSQL {found.server}")
     waiting = found.waiting
-    oldest = "" if waiting.oldest_seconds is None else f", the oldest for {age(waiting.oldest_seconds)}"
-    say(f"Outbox     {waiting.messages:,} messages{oldest}")
+    say(f"Outbox     {_outbox(waiting)}")
     say(f"Timers     {waiting.timers:,}, {waiting.timers_due:,} of them due")
     say(f"Parked     {waiting.parked:,}\n")
+    if found.members:
+        print_table(members_table(found.members))
+        say("")
     say_table(
         ("Kind", "Entities", "Events", "Partitions"),
         [(k.kind, k.entities, k.events, k.partitions) for k in found.kinds],
@@ -119,3 +170,55 @@ def status(data_dir: DataDir = None, *, json: Json = False) -> None:
     say_table(
         ("View", "Events read", "Behind", "Parked"), [(v.view, v.offset, v.behind, v.parked) for v in found.views]
     )
+
+
+def _runs(found: Pulse | Status) -> str:
+    alive = sum(member.state != GONE for member in found.members)
+    if alive:
+        return "1 process" if alive == 1 else f"{alive} processes"
+    return found.owner or "no"
+
+
+def _outbox(waiting: Waiting) -> str:
+    oldest = "" if waiting.oldest_seconds is None else f", the oldest for {age(waiting.oldest_seconds)}"
+    return f"{waiting.messages:,} messages{oldest}"
+
+
+def _watch(settings: Settings, *, json: bool) -> None:
+    """Show the pulse every second until interrupted: in place on a terminal, one after the other elsewhere."""
+    console = out()
+    try:
+        if json or not console.is_terminal:
+            with_database(settings, lambda connection: _repeat(connection, say_json if json else _say_pulse))
+            return
+        with Live(console=console, auto_refresh=False, screen=True) as live:
+
+            def renew(pulse: Pulse) -> None:
+                live.update(_pulse(pulse), refresh=True)
+
+            with_database(settings, lambda connection: _repeat(connection, renew))
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+async def _repeat(connection: "asyncpg.Connection[asyncpg.Record]", show: Callable[[Pulse], None]) -> None:
+    before: dict[str, Member] = {}
+    while True:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            found = await _read_pulse(connection)
+        show(msgspec.structs.replace(found, members=with_rates(found.members, before)))
+        before = {member.name: member for member in found.members}
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+def _pulse(found: Pulse) -> Group:
+    waiting = found.waiting
+    head = (
+        f"{datetime.now(UTC):%T} UTC · {_runs(found)} · outbox {_outbox(waiting)} · "
+        f"timers due {waiting.timers_due:,} · parked {waiting.parked:,}"
+    )
+    return Group(Text(head), *((Text(""), members_table(found.members)) if found.members else ()))
+
+
+def _say_pulse(found: Pulse) -> None:
+    print_table(_pulse(found))

@@ -58,6 +58,19 @@ class Lane:
     tail: int
 
 
+Place = tuple[str, int, str, str]
+"""A pair with a message in the outbox: (kind, no) of the target's partition, the source, and the target's id."""
+
+
+class Anybody(Enum):
+    """Whoever owns a partition."""
+
+    ANYBODY = "anybody"
+
+
+ANYBODY: Final = Anybody.ANYBODY
+
+
 @dataclass(slots=True)
 class EventRow:
     """An event as stored; `data` is its exact text, `hash` the entity's chain up to here."""
@@ -84,13 +97,14 @@ class ReplyRow:
 
 @dataclass(slots=True)
 class OutboxRow:
-    """A message for the entity `kind`:`id` in partition `no`."""
+    """A message of the entity `source` (`kind:id`) for the entity `kind`:`id` in partition `no`."""
 
     message: str
     kind: str
     no: int
     id: str
     body: str
+    source: str
 
 
 @dataclass(slots=True)
@@ -139,6 +153,7 @@ class Wanted:
         due: (kind, id) whose due parts a wake-up needs, at most 64 each.
         replies: (kind, id, command) that may have been answered before.
         messages: ids of messages that may have been taken before.
+        ordered: the same, of messages that may also have come before an earlier one of their pair.
         now: parts due at or before this time are due.
     """
 
@@ -147,11 +162,12 @@ class Wanted:
     due: list[tuple[str, str]] = field(default_factory=list)
     replies: list[tuple[str, str, str]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
+    ordered: list[str] = field(default_factory=list)
     now: datetime | None = None
 
     def __bool__(self) -> bool:
         """Whether anything is wanted at all."""
-        return bool(self.entities or self.parts or self.due or self.replies or self.messages)
+        return bool(self.entities or self.parts or self.due or self.replies or self.messages or self.ordered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +180,20 @@ class StoredEntity:
     state: str
 
 
+MANY = 1 << 30
+LOOKED_AT = 256
+"""Earlier messages for a partition that are looked at for those of the same pair; with more a sweep is quicker."""
+
+
 @dataclass(slots=True)
 class Loaded:
     """What was found of a `Wanted`; what is missing does not exist.
 
     Attributes:
         due: (kind, id) to the due parts as (part, value), and `next_due` to when the next part will be due.
+        messages: those wanted that are in the outbox.
+        earlier: of those wanted as `ordered`, how many earlier ones of the same source to the same target are there;
+            `MANY` where so much waits for the partition that nobody looked.
     """
 
     entities: dict[tuple[str, str], StoredEntity] = field(default_factory=dict)
@@ -178,6 +202,7 @@ class Loaded:
     next_due: dict[tuple[str, str], datetime] = field(default_factory=dict)
     replies: dict[tuple[str, str, str], tuple[bytes, str]] = field(default_factory=dict)
     messages: set[str] = field(default_factory=set)
+    earlier: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +231,23 @@ class Journal(Protocol):
         """Disconnect; harmless when not connected."""
         ...
 
-    async def take(self, kind: str, no: int, owner: str) -> Lane:
-        """Become the owner of a partition: epoch + 1, in a transaction of its own. Waits for a commit in flight."""
+    async def take(self, kind: str, no: int, owner: str, instead_of: str | Anybody | None = ANYBODY) -> Lane | None:
+        """Become the owner of a partition: epoch + 1, in a transaction of its own. Waits for a commit in flight.
+
+        Args:
+            kind: of the partition.
+            no: its number.
+            owner: who takes it.
+            instead_of: only from this owner: a name, or None where nobody owns it. Gives None where another does.
+        """
+        ...
+
+    async def release(self, lane: Lane) -> bool:
+        """Own the partition no more; False where somebody has taken it meanwhile."""
+        ...
+
+    async def waiting(self, lanes: Sequence[tuple[str, int]]) -> set[Place]:
+        """The pairs that have a message in the outbox for these partitions."""
         ...
 
     async def epochs(self, lanes: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:

@@ -26,6 +26,7 @@ class Delivery:
         message: the outbox id; None for a client's command.
         source: the sender's `kind:id` of a message, else empty.
         verified: the outbox row is known to exist, so it need not be looked up.
+        swept: a sweep brought it, in the order of the outbox; what comes another way may be too early.
         attempts: how often taking this message failed.
         answer: where the answer goes; None where nobody waits for one.
     """
@@ -43,6 +44,7 @@ class Delivery:
     message: str | None = None
     source: str = ""
     verified: bool = False
+    swept: bool = False
     attempts: int = 0
     answer: Callable[[Answer | Exception], None] | None = None
 
@@ -59,6 +61,18 @@ class Mailbox(Protocol):
 
     def close(self, kind: str, no: int) -> None:
         """Stop to consume; what is offered from now on is refused."""
+        ...
+
+    def caught_up(self, kind: str, no: int) -> None:
+        """All that waited for a partition when it was opened has been brought: nothing on its way can be overtaken."""
+        ...
+
+    async def drain(self, kind: str, no: int) -> None:
+        """Stop to consume, and wait until every command that has come in is answered; then it is closed."""
+        ...
+
+    def ready(self) -> bool:
+        """Whether deliveries come in and go out: a process whose broker is away can own nothing."""
         ...
 
     def offer(self, delivery: Delivery) -> bool:

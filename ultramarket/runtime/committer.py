@@ -135,6 +135,11 @@ class Committer:
         """Whether nothing waits and nothing is in flight."""
         return not (self._ready or self._finished or self._in_flight)
 
+    def done_with(self, partition: Partition) -> bool:
+        """Whether nothing of this partition waits or is in flight, calls of workers aside."""
+        busy = any(each is partition for each, _ in self._in_flight.values())
+        return not busy and not partition.depth and not any(unit.partition is partition for unit in self._finished)
+
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
@@ -163,7 +168,13 @@ class Committer:
         return uncertain
 
     def _gather(self) -> list[Unit]:
-        units, self._finished = self._finished, []
+        finished, self._finished = self._finished, []
+        units = []
+        for unit in finished:
+            if unit.partition.lane is not None:
+                units.append(unit)
+            else:  # handed over meanwhile: its message is in the outbox, and the next owner makes the call anew
+                unit.partition.settle(unit.deliveries[0])
         room = self.limits.commands
         for key in list(self._ready)[: self.limits.entities]:
             partition = self._ready.pop(key)
@@ -328,6 +339,9 @@ class Committer:
             for delivery in turn.postponed:
                 self._in_flight.pop(id(delivery), None)
                 unit.partition.shelve(delivery, NEWER_SECONDS)
+            for delivery in turn.early:
+                self._in_flight.pop(id(delivery), None)
+                unit.partition.shelve(delivery)
             self._deferred.extend((unit.partition, delivery) for delivery in turn.deferred)
             self._failures.extend((unit.partition, failure) for failure in turn.failures)
         failpoint("answer.after")

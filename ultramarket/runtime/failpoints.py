@@ -33,6 +33,8 @@ POINTS = {
     "timer.after": "the wake-up waits for its turn",
     "take.before": "a partition is about to be fenced off from its last owner",
     "take.after": "a partition is taken; others of the same owner are not yet",
+    "release.before": "a partition is drained for its next owner; it still is ours",
+    "release.after": "nobody owns it; others of the same owner are still to be released",
     "load.before": "a group needs entities, parts or kept answers that are not in memory",
     "load.after": "they are read; nothing is judged",
     "sweep.before": "the pairs behind parked messages are known; the outbox is not read",

@@ -92,7 +92,7 @@ class Loader:
             if delivery.key is not None:
                 wanted.replies.append((kind, unit.id, delivery.key))
             if delivery.message is not None and not delivery.verified:
-                wanted.messages.append(delivery.message)
+                (wanted.messages if delivery.swept else wanted.ordered).append(delivery.message)
             if isinstance(delivery.command, Wake):
                 if (kind, unit.id) not in wanted.due and self.actors[kind].part is not None:
                     wanted.due.append((kind, unit.id))

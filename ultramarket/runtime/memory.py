@@ -1,11 +1,13 @@
 """Entities in memory: their committed state, by least recent use, within a bound of bytes."""
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from ultramarket.runtime.codec import Chain
+from ultramarket.runtime.partitioning import partition_of
 
 
 @dataclass(slots=True)
@@ -74,6 +76,13 @@ class Memory:
         entity = self._entities.pop((kind, id), None)
         if entity is not None:
             self._bytes -= self._cost(entity)
+
+    def forget(self, partitions: Collection[tuple[str, int]]) -> None:
+        """Forget what is in these partitions (kind, no)."""
+        kinds = {kind for kind, _ in partitions}
+        for kind, id_ in [key for key in self._entities if key[0] in kinds]:
+            if (kind, partition_of(kind, id_)) in partitions:
+                self.drop(kind, id_)
 
     def clear(self) -> None:
         """Forget all."""

@@ -3,13 +3,13 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
 
 from ultramarket.errors import Unavailable
 from ultramarket.messages.common import Wake
-from ultramarket.ports.journal import CommitBusy, Fenced, JournalFull, JournalLost
+from ultramarket.ports.journal import ANYBODY, CommitBusy, Fenced, Journal, JournalFull, JournalLost, Lane
 from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.committer import Committer
 from ultramarket.runtime.failpoints import failpoint
@@ -22,6 +22,10 @@ REOPENINGS, REOPEN_WINDOW = 3, 60.0
 COMMAND_TRIES = 3
 STEADY_SECONDS = 10.0
 """After partitions were held for so long, or with a commit, the next restart begins with the shortest delay."""
+HAND_OVER_SECONDS = 2.0
+"""How long a hand-over waits for the turns that run; workers' calls are not waited for: the next owner makes them anew,
+with the same key."""
+Prepare = Callable[[Collection[tuple[str, int]]], Awaitable[None]]
 CHANCE = random.SystemRandom()
 """What jitter and names are drawn from."""
 
@@ -31,10 +35,11 @@ class GivingUp(Exception):
 
 
 class Backoff:
-    """Delays from 0.2 to 10 s, doubled each time, with jitter so that many don't come back at once."""
+    """Delays from 0.2 to `most` seconds, doubled each time, with jitter so that many don't come back at once."""
 
-    def __init__(self, chance: random.Random = CHANCE) -> None:
+    def __init__(self, chance: random.Random = CHANCE, most: float = 10.0) -> None:
         self._chance = chance
+        self._most = most
         self._delay = 0.2
 
     def reset(self) -> None:
@@ -43,7 +48,7 @@ class Backoff:
 
     def next(self) -> float:
         """Seconds to wait now."""
-        delay, self._delay = self._delay, min(self._delay * 2, 10.0)
+        delay, self._delay = self._delay, min(self._delay * 2, self._most)
         return delay * self._chance.uniform(0.5, 1.0)
 
 
@@ -64,7 +69,17 @@ class Window:
 
 
 class Owner:
-    """Owns the partitions of one committer for as long as the process lives."""
+    """Owns partitions of one committer: all of them for as long as the process lives, or those that it is given.
+
+    Args:
+        name: what stands at a partition that it owns.
+        committer: works on them.
+        partitions: those that it may own.
+        taken: told when it has taken some.
+        uncertain: told of messages that may stand in the outbox.
+        chance: jitter is drawn from it.
+        shared: others may own them too: it begins with none, and `adopt` and `hand_over` say which it has.
+    """
 
     def __init__(
         self,
@@ -74,12 +89,17 @@ class Owner:
         taken: Callable[[], None],
         uncertain: Callable[[Sequence[Delivery]], None],
         chance: random.Random = CHANCE,
+        *,
+        shared: bool = False,
     ) -> None:
         self._name = name
         self._committer = committer
-        self._partitions = partitions
+        self.partitions = partitions
         self._taken = taken
         self._uncertain = uncertain
+        self._shared = shared
+        self._assigned: dict[Partition, None] = {} if shared else dict.fromkeys(partitions)
+        self._changing = asyncio.Lock()
         self._restarts = Window(RESTARTS, RESTART_WINDOW)
         self._reopenings = Window(REOPENINGS, REOPEN_WINDOW)
         self._backoff = Backoff(chance)
@@ -106,30 +126,97 @@ class Owner:
         """Disconnect."""
         await self._committer.journal.close()
 
+    async def adopt(
+        self, journal: Journal, wanted: Sequence[tuple[Partition, str | None]], prepare: Prepare
+    ) -> list[Partition]:
+        """Take partitions, each from the owner whose name stands there; gives those that are ours now.
+
+        Args:
+            journal: a connection that nobody else uses.
+            wanted: the partitions, each with that name.
+            prepare: called for what was taken (kind, no), before any of it is worked on.
+
+        Raises:
+            JournalError: the store can't be reached.
+        """
+        async with self._changing:
+            lanes: dict[Partition, Lane] = {}
+            for partition, before in wanted:
+                lane = await self._take_one(journal, partition, before)
+                if lane is not None:
+                    lanes[partition] = lane
+            if not lanes:
+                return []
+            taken = {(lane.kind, lane.no) for lane in lanes.values()}
+            await prepare(taken)
+            self._committer.memory.forget(taken)
+            for partition, lane in lanes.items():
+                partition.begin(lane)
+                self._assigned[partition] = None
+        self._taken()
+        return list(lanes)
+
+    async def hand_over(self, journal: Journal, partitions: Sequence[Partition]) -> None:
+        """Finish what waits in partitions whose mailboxes are drained, and let go of them.
+
+        Raises:
+            JournalError: the store can't be reached; others take them when we are gone.
+        """
+        try:
+            async with asyncio.timeout(HAND_OVER_SECONDS):
+                while not all(map(self._committer.done_with, partitions)):  # noqa: ASYNC110 - an event would cost every turn
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            log.warning("turns still run in partitions that are handed over; they are given up")
+        async with self._changing:
+            for partition in partitions:
+                lane = partition.lane
+                self.lose(partition)
+                if lane is not None:
+                    failpoint("release.before")
+                    await journal.release(lane)
+                    failpoint("release.after")
+
+    def lose(self, partition: Partition) -> None:
+        """A partition is not ours any more: commands that wait are answered, messages left to the outbox."""
+        self._assigned.pop(partition, None)
+        partition.leave(Unavailable("not_ready", "This part of the shop has just moved; try again.", 1))
+
     async def _take(self) -> None:
         if not self._open:
             await self._committer.clock.ask(self._committer.journal.open)
             self._open = True
-        for partition in self._partitions:
-            failpoint("take.before")
-            partition.lane = await self._committer.journal.take(partition.kind, partition.no, self._name)
-            failpoint("take.after")
-        for partition in self._partitions:
-            partition.forget()
-        # Only now, as until the first take ended the lost commit may still have been on its way: what it may have sent
-        # comes before what this owner's entities send from here on.
-        self._uncertain(self._committer.take_uncertain())
+        async with self._changing:
+            for partition in self.partitions:
+                if partition in self._assigned:
+                    partition.lane = await self._take_one(self._committer.journal, partition, self._name)
+            for partition in [each for each in self._assigned if each.lane is None]:
+                self.lose(partition)  # somebody else was quicker
+            for partition in self._assigned:
+                partition.fresh = True  # somebody else may have had it, and have sent something
+                partition.forget()
+            # Only now, as until the first take ended the lost commit may still have been on its way: what it may have
+            # sent comes before what this owner's entities send from here on.
+            self._uncertain(self._committer.take_uncertain())
         self.first.set()
         self._taken()
 
+    async def _take_one(self, journal: Journal, partition: Partition, before: str | None) -> Lane | None:
+        """Take a partition; where others may own it, only if the owner is still the one that we saw."""
+        failpoint("take.before")
+        instead_of = before if self._shared else ANYBODY
+        lane = await journal.take(partition.kind, partition.no, self._name, instead_of)
+        failpoint("take.after")
+        return lane
+
     async def _restart(self, error: Exception) -> None:
         now = self._committer.clock.seconds()
-        was_owner = any(partition.lane is not None for partition in self._partitions)
+        was_owner = any(partition.lane is not None for partition in self.partitions)
         # That the partitions could be taken says little: with a full disk it may be all that still works.
         commits, self._commits = self._commits, self._committer.measures.commits
         if self._commits > commits or (was_owner and now - self._since > STEADY_SECONDS):
             self._backoff.reset()
-        for partition in self._partitions:
+        for partition in self.partitions:
             partition.lane = None
         self._committer.memory.clear()
         self._requeue(self._committer.reset(), error)

@@ -37,6 +37,7 @@ class Partition:
         blocked: pairs behind a parked message.
         parking: pairs whose message is on its way to the parked ones.
         attempts: how often taking a message failed.
+        fresh: it came from another owner, and no sweep has yet brought what waits in the outbox.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class Partition:
         self.blocked: set[Pair] = set()
         self.parking: set[Pair] = set()
         self.attempts: dict[str, int] = {}
+        self.fresh = False
+        self._swept: Lane | None = None
         self._brought: tuple[set[str], set[str]] = (set(), set())
         self._overflowed = False
         self._keys: set[tuple[str, str]] = set()
@@ -95,6 +98,7 @@ class Partition:
 
     def begin_sweep(self, blocked: set[Pair]) -> None:
         """A sweep is about to read the outbox; `blocked` are the pairs behind parked messages as they stand now."""
+        self._swept = self.lane
         blocked |= self.parking
         for pair in self.blocked - blocked:
             self.behind.setdefault(pair, 0.0)
@@ -105,6 +109,12 @@ class Partition:
 
     def end_sweep(self, began: float, stuck: set[Pair]) -> None:
         """A sweep has brought what it found, all but the `stuck` pairs: the others are behind no more."""
+        if self.lane is None or self._swept is None or self.lane.epoch != self._swept.epoch:
+            self._sweep(0.0)  # taken anew meanwhile: this sweep may have missed what came in between
+            return
+        self.fresh = False
+        for pair in stuck:
+            self.behind.setdefault(pair, 0.0)
         for pair, until in list(self.behind.items()):
             if until <= began and pair not in self.dirty and pair not in stuck:
                 del self.behind[pair]
@@ -187,6 +197,21 @@ class Partition:
             else:
                 self.push(delivery)
 
+    def begin(self, lane: Lane) -> None:
+        """It is ours now, and was another's before."""
+        self.lane = lane
+        self.fresh = True
+        self.behind.clear()
+        self.blocked.clear()
+        self.attempts.clear()
+        self._brought = (set(), set())
+
+    def leave(self, error: Exception) -> None:
+        """It is another's now: who waits is told so, and messages are left to the outbox."""
+        self.lane = None
+        self.drain(error)
+        self.known.update(self.running)
+
     def drain(self, error: Exception) -> None:
         """Answer everybody who waits with the error, and forget the rest."""
         queued = [delivery for queue in self.waiting.values() for delivery in queue]
@@ -210,7 +235,7 @@ class Partition:
             return False
         if self.depth >= self.limit:
             self._overflowed = True
-        if self.lane is None or self.depth >= self.limit or pair in self.behind:
+        if self.lane is None or self.fresh or self.depth >= self.limit or pair in self.behind:
             # The sweep comes when there is room again, or runs already and sees that it has to come again.
             self.behind.setdefault(pair, 0.0)
             self.dirty.add(pair)

@@ -28,8 +28,13 @@ class Reader:
         self._numbers: dict[str, list[int]] = {}
         self._closed = False
 
-    async def load(self, entities: Iterable[tuple[str, str]], replies: Iterable[tuple[str, str, str]] = ()) -> Loaded:
-        """Stored entities and kept answers.
+    async def load(
+        self,
+        entities: Iterable[tuple[str, str]],
+        replies: Iterable[tuple[str, str, str]] = (),
+        messages: Iterable[str] = (),
+    ) -> Loaded:
+        """Stored entities, kept answers, and which messages are in the outbox, with how many before them.
 
         Raises:
             Unavailable: the database can't be reached.
@@ -40,7 +45,16 @@ class Reader:
         wanted, task = self._next
         wanted.entities.extend(entities)
         wanted.replies.extend(replies)
+        wanted.ordered.extend(messages)
         return await asyncio.shield(task)
+
+    async def earlier(self, message: str) -> int | None:
+        """How many earlier messages of its pair wait with this one; None where it is not in the outbox any more.
+
+        Raises:
+            Unavailable: the database can't be reached.
+        """
+        return (await self.load((), messages=[message])).earlier.get(message)
 
     async def entity(self, actor: Actor[Any, Any, Any], codec: KindCodec, id: str, stored: StoredEntity) -> Entity:
         """The entity that a row stands for.

@@ -20,6 +20,8 @@ log = structlog.get_logger()
 
 EVERY = 2.0
 """Seconds between sweeps that nobody asked for; they bring what is at least this old."""
+SURE_SECONDS = 5.0
+"""How long after the last look nothing is shown from memory any more."""
 BATCH = 500
 
 
@@ -32,13 +34,24 @@ class Sweeper:
         partitions: Mapping[tuple[str, int], Partition],
         codecs: Mapping[str, KindCodec],
         fenced: Callable[[Partition], None],
+        caught_up: Callable[[str, int], None],
     ) -> None:
         self._journal = journal
         self._partitions = partitions
         self._codecs = codecs
         self._fenced = fenced
+        self._caught_up = caught_up
         self._looked = 0.0
         self._asked = asyncio.Event()
+
+    def sure(self) -> bool:
+        """Whether we have seen lately that the partitions are ours: else what is in memory may be old."""
+        return asyncio.get_running_loop().time() < self._looked + SURE_SECONDS
+
+    def taken(self) -> None:
+        """Partitions have just been taken."""
+        self._looked = asyncio.get_running_loop().time()
+        self.request()
 
     def request(self, delay: float = 0.0) -> None:
         """Sweep soon, or after so many seconds."""
@@ -67,13 +80,16 @@ class Sweeper:
             blocked[kind, no].add((source, id_))
         for key, partition in ours.items():
             partition.begin_sweep(blocked[key])
-        if any(partition.behind for partition in ours.values()):
+        if any(partition.behind or partition.fresh for partition in ours.values()):
             older_than = 0.0
         failpoint("sweep.before")
         stuck = await self._bring(ours, began, older_than)
         failpoint("sweep.after")
         for key, partition in ours.items():
+            fresh = partition.fresh
             partition.end_sweep(began, stuck.get(key, set()))
+            if fresh and not partition.fresh:
+                self._caught_up(*key)
 
     async def _look_at_owners(self) -> None:
         """See now and then whether partitions of ours have another owner.
@@ -83,12 +99,12 @@ class Sweeper:
         now = asyncio.get_running_loop().time()
         if now < self._looked + EVERY:
             return
-        self._looked = now
         ours = [key for key, partition in self._partitions.items() if partition.lane is not None]
         for key, epoch in (await self._journal.epochs(ours)).items():
             lane = self._partitions[key].lane
             if lane is not None and epoch > lane.epoch:
                 self._fenced(self._partitions[key])
+        self._looked = now
 
     async def _bring(
         self, ours: Mapping[tuple[str, int], Partition], began: float, older_than: float
@@ -125,4 +141,5 @@ class Sweeper:
             row.message,
             message=row.message,
             source=stored.source,
+            swept=True,
         )

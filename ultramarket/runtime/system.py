@@ -16,6 +16,7 @@ from ultramarket.messages.common import Wake
 from ultramarket.ports.asking import Actors, Answer, Shown
 from ultramarket.ports.journal import Journal
 from ultramarket.ports.mailbox import Delivery, Mailbox
+from ultramarket.ports.membership import Membership
 from ultramarket.ports.vault import Vault
 from ultramarket.runtime.actor import Actor, Worker
 from ultramarket.runtime.clock import Clock
@@ -23,8 +24,10 @@ from ultramarket.runtime.codec import KindCodec, text_fault
 from ultramarket.runtime.committer import Committer, Hooks, Limits, Measures
 from ultramarket.runtime.deadlines import Deadlines
 from ultramarket.runtime.failpoints import check, failpoint
+from ultramarket.runtime.following import Following
 from ultramarket.runtime.memory import Entity, Memory
 from ultramarket.runtime.owner import CHANCE, Owner, outcome_unknown, shutting_down
+from ultramarket.runtime.ownership import Ownership, settled
 from ultramarket.runtime.partition import Partition, answer_to
 from ultramarket.runtime.partitioning import PARTITIONS, partition_of
 from ultramarket.runtime.poison import DELAYS, Poison
@@ -41,10 +44,8 @@ log = structlog.get_logger()
 
 TAKE_SECONDS = 30
 """How long a start waits until every partition is taken."""
-LOOKED_UP = 100
+BROUGHT = 100
 """Entities read at once that are worth having in memory: a page of a list, not an import."""
-LOOK_SECONDS = 1.0
-"""How long a read waits for the owner to have the entity in memory; then it reads the store by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,9 @@ class Runtime:
         on_commit: called after each commit that appended events, e.g. to wake the views.
         clock: the store's time, not yet set.
         chance: what the process's name and the jitter of its restarts are drawn from.
+        membership: where several processes share the shop; without it this one owns everything.
+        takes: whether it owns partitions where it shares.
+        name: of this process, unique; a new one where none is given.
     """
 
     def __init__(
@@ -93,6 +97,10 @@ class Runtime:
         on_commit: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
         chance: random.Random = CHANCE,
+        membership: Membership | None = None,
+        *,
+        takes: bool = True,
+        name: str = "",
     ) -> None:
         parts = cast(self)
         check(parts)
@@ -104,7 +112,9 @@ class Runtime:
         self._showcase = Showcase(vault)
         self._on_commit = on_commit
         self._stopping = False
-        self.name = f"um-{chance.randbytes(8).hex()}"
+        self._bringing: set[tuple[str, str]] = set()
+        self._told = (0.0, 0)
+        self.name = name or new_name(chance)
         self._chance = chance
         self._commands = count(1)
         self._deadlines: Deadlines[asyncio.Future[Answer]] = Deadlines(_give_up)
@@ -114,19 +124,33 @@ class Runtime:
         self._reader = Reader(journal())
         self._sweep_journal = journal()
         self._partitions: dict[tuple[str, int], Partition] = {}
-        self._sweeper = Sweeper(self._sweep_journal, self._partitions, self._codecs, self._fenced)
+        self._sweeper = Sweeper(self._sweep_journal, self._partitions, self._codecs, self._fenced, mailbox.caught_up)
         self._poison = Poison(self._sweeper.request, options.poison_delays)
         self._committers = [self._committer(journal()) for _ in range(options.committers)]
         self._pools: list[WorkerPool] = []
         self._by_kind: dict[tuple[str, int], Committer] = {}
-        self._owners = self._arrange()
+        self._owners = self._arrange(shared=membership is not None)
+        self._ownership = None
+        self._following = Following(self.watchers, self._version, self._offer)
+        if membership is not None:
+            self._ownership = Ownership(
+                self.name,
+                membership,
+                journal(),
+                mailbox,
+                self._owners,
+                self.clock,
+                self._following.door,
+                takes=takes,
+                figures=self._figures,
+            )
         self._upkeep = Upkeep(
             self._sweep_journal,
             self.clock,
             self._sweeper,
             self._poison,
             self._timers,
-            list(self._partitions),
+            self.owned,
             chance,
         )
         self._tasks: list[asyncio.Task[None]] = []
@@ -193,21 +217,19 @@ class Runtime:
 
     async def read(self, kind: str, id: str) -> Shown | None:
         """The public form of the entity as committed."""
-        entity = self._resident(kind, id) or await self._looked_up(kind, id)
-        if entity is None:
-            return (await self._read_stored(kind, [id])).get(id)
-        return None if entity.state is None else await self._showcase.show(self._actors[kind], id, entity)
+        return (await self.read_many(kind, [id])).get(id)
 
     async def read_many(self, kind: str, ids: list[str]) -> dict[str, Shown]:
         """The public forms of those that exist."""
-        missing = [id_ for id_ in ids if self._resident(kind, id_) is None]
-        if 0 < len(missing) <= LOOKED_UP:
-            await asyncio.gather(*[self._looked_up(kind, id_) for id_ in missing])
-            missing = [id_ for id_ in missing if self._resident(kind, id_) is None]
+        resident = {id_: entity for id_ in ids if (entity := self._resident(kind, id_)) is not None}
+        # That one was absent may be old news where somebody else owns it by now.
+        missing = [id_ for id_ in ids if id_ not in resident or resident[id_].state is None]
         found = await self._read_stored(kind, missing) if missing else {}
-        for id_ in ids:
-            entity = self._resident(kind, id_)
-            if entity is not None and entity.state is not None:
+        if len(found) <= BROUGHT:
+            for id_ in found:
+                self._bring(kind, id_)
+        for id_, entity in resident.items():
+            if entity.state is not None:
                 found[id_] = await self._showcase.show(self._actors[kind], id_, entity)
         return found
 
@@ -220,7 +242,10 @@ class Runtime:
 
     @asynccontextmanager
     async def watch(self, kind: str, id: str) -> AsyncIterator[AsyncIterator[int]]:
-        """Versions of an entity from now on."""
+        """Versions of an entity from now on; of one that is another's the present one comes first."""
+        if self._ownership is not None:
+            yield self._following.versions(kind, id)
+            return
         with self.watchers.watch(kind, id) as versions:
             yield versions
 
@@ -242,27 +267,26 @@ class Runtime:
         """
         self.failed = asyncio.get_running_loop().create_future()
         await self.clock.ask(self._sweep_journal.open)
-        for key, partition in self._partitions.items():
-            self._mailbox.open(*key, partition.offer)
+        if self._ownership is None:
+            for key, partition in self._partitions.items():
+                self._mailbox.open(*key, partition.offer)
+        else:
+            await self._ownership.start()
         for owner in self._owners:
             self._spawn(owner.run(), "owner")
         await self._first_taken()
         await self._upkeep.start()
         self._spawn(self._upkeep.run(), "upkeep")
         self._spawn(self._timers.run(), "timers")
+        if self._ownership is not None:
+            self._spawn(self._ownership.run(), "ownership")
+            await settled(self._ownership)
 
     async def stop(self) -> None:
         """Refuse new commands, finish the turns and calls that run, answer who still waits, and let go."""
         self._stopping = True
         failpoint("drain.before")
-        try:
-            async with asyncio.timeout(self._options.grace_seconds):
-                while not self._idle():  # noqa: ASYNC110 - an event would cost every turn; turns end in milliseconds
-                    await asyncio.sleep(0.01)
-        except TimeoutError:
-            log.warning(
-                "turns still run after the grace period; they are given up", seconds=self._options.grace_seconds
-            )
+        await self._finish()
         failpoint("drain.after")
         for key in self._partitions:
             self._mailbox.close(*key)
@@ -271,6 +295,7 @@ class Runtime:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._following.stop()
         for partition in self._partitions.values():
             partition.drain(shutting_down())
         for committer in self._committers:
@@ -282,6 +307,19 @@ class Runtime:
         await self._reader.close()
         await self._sweep_journal.close()
         failpoint("handover.after")
+
+    async def _finish(self) -> None:
+        """Hand over what others can go on with, and wait for the rest."""
+        if self._ownership is not None:
+            await self._ownership.leave()
+        try:
+            async with asyncio.timeout(self._options.grace_seconds):
+                while not self._idle():  # noqa: ASYNC110 - an event would cost every turn; turns end in milliseconds
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            log.warning(
+                "turns still run after the grace period; they are given up", seconds=self._options.grace_seconds
+            )
 
     async def failure(self) -> None:
         """Wait until the runtime gives up.
@@ -309,8 +347,16 @@ class Runtime:
         return sum(len(memory) for memory in memories), sum(memory.size for memory in memories)
 
     def ready(self) -> bool:
-        """Whether every partition is ours."""
-        return not self._stopping and all(partition.lane is not None for partition in self._partitions.values())
+        """Whether every partition is ours; where several share, whether this process is one of them."""
+        if self._stopping:
+            return False
+        if self._ownership is not None:
+            return self._ownership.lives() and self._mailbox.ready()
+        return all(partition.lane is not None for partition in self._partitions.values())
+
+    def owned(self) -> list[tuple[str, int]]:
+        """The partitions (kind, no) that are ours at the moment."""
+        return [key for key, partition in self._partitions.items() if partition.lane is not None]
 
     def lanes(self) -> Iterable[tuple[str, int]]:
         """Every partition (kind, no) of the cast."""
@@ -329,11 +375,11 @@ class Runtime:
         memory = Memory(self._options.memory_bytes // self._options.committers)
         return Committer(journal, self._actors, self._codecs, self.clock, memory, hooks, self._options.limits)
 
-    def _arrange(self) -> list[Owner]:
+    def _arrange(self, *, shared: bool) -> list[Owner]:
         """Deal the partitions of every kind to the committers in turn."""
         owners = []
         for index, committer in enumerate(self._committers):
-            pool = WorkerPool(self._workers, committer.finish, self._poison.failed)
+            pool = WorkerPool(self._workers, committer.finish, self._poison.failed, self._reader.earlier)
             self._pools.append(pool)
             ours = []
             for kind in self._codecs:
@@ -344,7 +390,7 @@ class Runtime:
                         self._partitions[kind, no] = partition
                         self._by_kind[kind, no] = committer
                         ours.append(partition)
-            owners.append(Owner(f"{self.name}/{index}", committer, ours, self._taken, self._hold, self._chance))
+            owners.append(Owner(self.name, committer, ours, self._taken, self._hold, self._chance, shared=shared))
         self._poison.arrange(self._sweep_journal)
         return owners
 
@@ -374,7 +420,7 @@ class Runtime:
 
     def _taken(self) -> None:
         """An owner took its partitions (anew): messages wait in the outbox, and wake-ups may have been lost."""
-        self._sweeper.request()
+        self._sweeper.taken()
         self._timers.request()
 
     def _fenced(self, partition: Partition) -> None:
@@ -382,9 +428,14 @@ class Runtime:
         self._by_kind[partition.kind, partition.no].fence()
 
     def _hold(self, deliveries: Sequence[Delivery]) -> None:
-        """Messages that may or may not stand in the outbox: a sweep brings them before later ones of their pairs."""
+        """Messages that may or may not stand in the outbox: a sweep brings them before later ones of their pairs.
+
+        What is for others, its owners look up there: it reaches them over the broker.
+        """
         for delivery in deliveries:
-            self._partitions[delivery.kind, delivery.no].hold(delivery.source, delivery.id)
+            partition = self._partitions[delivery.kind, delivery.no]
+            if partition.lane is not None:
+                partition.hold(delivery.source, delivery.id)
 
     def _changed(self, turns: Sequence[Turn]) -> None:
         if self.watchers:
@@ -403,24 +454,16 @@ class Runtime:
             name = f"wake:{kind}:{id}"
             partition.push(Delivery(kind, partition.no, id, Wake(), "system", name, name, attempts=attempts))
 
-    async def _looked_up(self, kind: str, id: str) -> Entity | None:
-        """The entity, brought into its owner's memory, so that the next readers find it there; None if it can't be."""
-        if text_fault(id) is not None:
-            return None
+    def _bring(self, kind: str, id: str) -> None:
+        """Have an entity of ours in memory soon, so that its next readers find it there."""
+        key, no = (kind, id), partition_of(kind, id)
+        if self._partitions[kind, no].lane is None or key in self._bringing:
+            return
         name = f"look:{kind}:{id}"
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        no = partition_of(kind, id)
-        delivery = Delivery(kind, no, id, Look(), "system", name, name, answer=answer_to(future))
-        if self._partitions[kind, no].lane is None or not self._mailbox.offer(delivery):
-            return None
-        self._deadlines.add(future, LOOK_SECONDS)
-        try:
-            await future
-        except UltraMarketError:
-            return None  # the reader tries, and says what is wrong
-        finally:
-            self._deadlines.remove(future, LOOK_SECONDS)
-        return self._resident(kind, id)
+        self._bringing.add(key)
+        brought = Delivery(kind, no, id, Look(), "system", name, name, answer=lambda _: self._bringing.discard(key))
+        if not self._mailbox.offer(brought):
+            self._bringing.discard(key)
 
     async def _read_stored(self, kind: str, ids: Sequence[str]) -> dict[str, Shown]:
         """The public forms as they are in the store, for entities that are not in memory."""
@@ -437,14 +480,36 @@ class Runtime:
 
     def _resident(self, kind: str, id: str) -> Entity | None:
         """The entity from the owner's memory, when we own its partition."""
-        if text_fault(id) is not None:
+        sure = self._sweeper.sure() if self._ownership is None else self._ownership.lives()
+        if not sure or text_fault(id) is not None:
             return None
         key = (kind, partition_of(kind, id))
         return None if self._partitions[key].lane is None else self._by_kind[key].memory.get(kind, id)
 
+    def _offer(self, delivery: Delivery) -> bool:
+        return self._mailbox.offer(delivery)
+
+    async def _version(self, kind: str, id: str) -> int:
+        """The version of an entity; 0 where it does not exist."""
+        shown = await self.read(kind, id)
+        return 0 if shown is None else shown.version
+
+    def _figures(self) -> dict[str, Any]:
+        """What this process tells the other members' people of itself."""
+        now, commits = self.clock.seconds(), self.measures().commits
+        before, self._told = self._told, (now, commits)
+        rate = (commits - before[1]) / (now - before[0]) if now > before[0] else 0.0
+        depths = {kind: depth for kind, depth in self.depths().items() if depth}
+        return {"mailbox": depths, "commits": commits, "commit_rate": round(rate, 1)}
+
     def _idle(self) -> bool:
         waiting = any(partition.depth for partition in self._partitions.values())
         return not waiting and all(c.idle() for c in self._committers) and all(p.idle() for p in self._pools)
+
+
+def new_name(chance: random.Random = CHANCE) -> str:
+    """A name for a process that no other has."""
+    return f"um-{chance.randbytes(8).hex()}"
 
 
 def _give_up(future: "asyncio.Future[Answer]") -> None:

@@ -71,12 +71,12 @@ class Timers:
         """Read the timers anew soon: wake-ups may have been lost."""
         self._stale.set()
 
-    async def follow(self, journal: Journal, lanes: list[tuple[str, int]]) -> None:
+    async def follow(self, journal: Journal, lanes: Callable[[], list[tuple[str, int]]]) -> None:
         """Read what is due when asked, and before the horizon is reached, until cancelled."""
         while True:
             await wait_within(self._stale, HORIZON / 2)
             self._stale.clear()
-            await self.load(journal, lanes)
+            await self.load(journal, lanes())
 
     async def run(self) -> None:
         """Wake what is due, until cancelled."""

@@ -53,6 +53,7 @@ class Turn:
         failures: deliveries whose actor raised.
         deferred: messages whose source had a failure before them: they must not overtake it.
         postponed: messages that only a newer version of the program can take: they stay in the outbox.
+        early: messages that came before an earlier one of their pair: a sweep brings both in order.
         repeats: keys that were used before: what was kept under them stays.
         more_due: a wake-up got as many due parts as fit, and others are due as well.
         claimed: every claim that a command of the turn made, kept or given back: all must be free or ours.
@@ -67,6 +68,7 @@ class Turn:
     failures: list[Failure] = field(default_factory=list)
     deferred: list[Delivery] = field(default_factory=list)
     postponed: list[Delivery] = field(default_factory=list)
+    early: list[Delivery] = field(default_factory=list)
     repeats: set[str] = field(default_factory=set)
     claimed: set[tuple[str, str]] = field(default_factory=set)
     more_due: bool = False
@@ -131,6 +133,8 @@ class Judge:
         self._now = now
         self._seconds = now.timestamp()
         self._stalled = set(stalled)
+        self._early: set[str] = set()
+        self._passed: dict[str, int] = {}
         self._careful = careful
         self._state = entity.state
         self._version = entity.version
@@ -145,6 +149,9 @@ class Judge:
         """Judge one delivery."""
         if delivery.message is not None and delivery.source in self._stalled:
             self._turn.deferred.append(delivery)
+            return
+        if delivery.message is not None and self._is_early(delivery, loaded):
+            self._turn.early.append(delivery)
             return
         try:
             if not self._settled(delivery, loaded):
@@ -185,6 +192,16 @@ class Judge:
             self._base.complete or self._base.version == 0,
         )
         return turn
+
+    def _is_early(self, delivery: Delivery, loaded: Loaded) -> bool:
+        """Whether an earlier message of its pair is still to come: the outbox has more of them than this turn took."""
+        source, message = delivery.source, delivery.message or ""
+        if source in self._early or loaded.earlier.get(message, 0) > self._passed.get(source, 0):
+            self._early.add(source)
+            return True
+        if delivery.verified or message in loaded.messages:
+            self._passed[source] = self._passed.get(source, 0) + 1
+        return False
 
     def _settled(self, delivery: Delivery, loaded: Loaded) -> bool:
         """Whether there is nothing to judge: answered before, taken before, too late, or woken too early."""
@@ -378,6 +395,13 @@ class Look:
     """A command of the runtime itself: have the entity in memory, and change nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """A command of the runtime itself: answer as soon as the entity's version is another one than `after`."""
+
+    after: int
+
+
 def replay(stored: tuple[bytes, str], body_hash: bytes) -> Answer:
     """The answer kept under a key, or the refusal of another body under the same key."""
     if stored[0] != body_hash:
@@ -394,4 +418,4 @@ def outgoing(message: str, send: Send, source: str, trace: str) -> tuple[OutboxR
     onward = Delivery(
         send.kind, no, send.id, send.command, source, trace, message, message=message, source=source, verified=True
     )
-    return OutboxRow(message, send.kind, no, send.id, body), onward
+    return OutboxRow(message, send.kind, no, send.id, body, source), onward

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import structlog
 
@@ -25,7 +26,7 @@ class Upkeep:
         sweeper: Sweeper,
         poison: Poison,
         timers: Timers,
-        lanes: list[tuple[str, int]],
+        lanes: Callable[[], list[tuple[str, int]]],
         chance: random.Random = CHANCE,
     ) -> None:
         self._chance = chance
@@ -43,7 +44,7 @@ class Upkeep:
             JournalError: the store can't be reached.
         """
         await self._sweeper.sweep(older_than=0.0)
-        await self._timers.load(self._journal, self._lanes)
+        await self._timers.load(self._journal, self._lanes())
 
     async def run(self) -> None:
         """Keep up until cancelled."""

@@ -6,7 +6,7 @@ should that commit fail.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from ultramarket.errors import UltraMarketError
@@ -20,17 +20,26 @@ Finish = Callable[[Partition, Delivery, Iterable[Send]], None]
 
 
 class WorkerPool:
-    """Takes messages from worker partitions and brings their answers to the committer."""
+    """Takes messages from worker partitions and brings their answers to the committer.
+
+    Args:
+        workers: by kind.
+        finish: takes the answers of a call.
+        failed: told of a call that failed.
+        earlier: how many earlier messages of its pair wait with a message; None where it was taken already.
+    """
 
     def __init__(
         self,
         workers: Mapping[str, Worker[Any]],
         finish: Finish,
         failed: Callable[[Partition, Failure], None],
+        earlier: Callable[[str], Awaitable[int | None]],
     ) -> None:
         self._workers = workers
         self._finish = finish
         self._failed = failed
+        self._earlier = earlier
         self._running: dict[str, int] = dict.fromkeys(workers, 0)
         self._waiting: dict[str, deque[tuple[Partition, str]]] = {kind: deque() for kind in workers}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -70,6 +79,8 @@ class WorkerPool:
     async def _work(self, partition: Partition, delivery: Delivery) -> None:
         kind = partition.kind
         try:
+            if not await self._is_due(partition, delivery):
+                return
             if isinstance(delivery.command, Unreadable):
                 raise UltraMarketError(f"this program can't read the message: {delivery.command.reason}")  # noqa: TRY301 - it fails like any other
             failpoint("gateway.before")
@@ -81,3 +92,20 @@ class WorkerPool:
         finally:
             self._running[kind] -= 1
             self._start(kind)
+
+    async def _is_due(self, partition: Partition, delivery: Delivery) -> bool:
+        """Whether the call is to be made now.
+
+        A broker brings messages again, and may bring them too early; a sweep brings them in order, but may have read
+        one just before the commit of its first call.
+        """
+        if delivery.verified:
+            return True
+        earlier = await self._earlier(delivery.message or "")
+        if earlier is None:
+            partition.settle(delivery)
+            return False
+        if earlier and not delivery.swept:
+            partition.shelve(delivery)
+            return False
+        return True

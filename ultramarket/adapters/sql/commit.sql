@@ -23,36 +23,36 @@ with lane as (
   insert into reply (kind, id, command, body_hash, reply)
   select * from unnest($31::text[], $32::text[], $33::text[], $34::bytea[], $35::text[])
 ), sent as (
-  insert into outbox (message, kind, no, id, body)
-  select message, kind, no, id, body
-  from unnest($36::text[], $37::text[], $38::int[], $39::text[], $40::text[])
-    with ordinality as t(message, kind, no, id, body, place)
+  insert into outbox (message, kind, no, id, body, source)
+  select message, kind, no, id, body, source
+  from unnest($36::text[], $37::text[], $38::int[], $39::text[], $40::text[], $41::text[])
+    with ordinality as t(message, kind, no, id, body, source, place)
   order by place
 ), taken as (
-  delete from outbox o using unnest($41::text[]) as t(message) where o.message = t.message returning 1
+  delete from outbox o using unnest($42::text[]) as t(message) where o.message = t.message returning 1
 ), part_set as (
   insert into entity_part (kind, id, part, value, due_at)
-  select * from unnest($42::text[], $43::text[], $44::text[], $45::text[], $46::timestamptz[])
+  select * from unnest($43::text[], $44::text[], $45::text[], $46::text[], $47::timestamptz[])
   on conflict (kind, id, part) do update set value = excluded.value, due_at = excluded.due_at
 ), part_dropped as (
-  delete from entity_part p using unnest($47::text[], $48::text[], $49::text[]) as t(kind, id, part)
+  delete from entity_part p using unnest($48::text[], $49::text[], $50::text[]) as t(kind, id, part)
   where p.kind = t.kind and p.id = t.id and p.part = t.part
 ), timer_set as (
   insert into timer (kind, no, id, due_at)
-  select * from unnest($50::text[], $51::int[], $52::text[], $53::timestamptz[])
+  select * from unnest($51::text[], $52::int[], $53::text[], $54::timestamptz[])
   on conflict (kind, id) do update set due_at = excluded.due_at
 ), timer_dropped as (
-  delete from timer x using unnest($54::text[], $55::text[]) as t(kind, id) where x.kind = t.kind and x.id = t.id
+  delete from timer x using unnest($55::text[], $56::text[]) as t(kind, id) where x.kind = t.kind and x.id = t.id
 ), claimed as (
   insert into claim (namespace, value, kind, id)
-  select * from unnest($56::text[], $57::text[], $58::text[], $59::text[])
+  select * from unnest($57::text[], $58::text[], $59::text[], $60::text[])
 ), unclaimed as (
-  delete from claim c using unnest($60::text[], $61::text[], $62::text[], $63::text[]) as t(namespace, value, kind, id)
+  delete from claim c using unnest($61::text[], $62::text[], $63::text[], $64::text[]) as t(namespace, value, kind, id)
   where c.namespace = t.namespace and c.value = t.value and c.kind = t.kind and c.id = t.id
 )
 select clock_timestamp() as now, 1 / (
   (select count(*) from lane) = cardinality($1::text[])
   and (select count(*) from changed) = cardinality($12::text[])
   and (select count(*) from fresh) = cardinality($6::text[])
-  and (select count(*) from taken) = cardinality($41::text[])
+  and (select count(*) from taken) = cardinality($42::text[])
 )::int as ok

@@ -20,3 +20,10 @@ join reply r on r.kind = w.kind and r.id = w.id and r.command = w.command and r.
 union all
 select 'message', '', '', o.message, null, null, null, null, null
 from unnest($11::text[]) as w(message) join outbox o on o.message = w.message
+union all
+select 'ordered', '', '', o.message, case when b.looked < $13 then b.earlier end, null, null, null, null
+from unnest($12::text[]) as w(message) join outbox o on o.message = w.message
+cross join lateral (
+  select count(*) as looked, count(*) filter (where e.source = o.source and e.id = o.id) as earlier
+  from (select source, id from outbox x where x.kind = o.kind and x.no = o.no and x.n < o.n order by x.n desc limit $13) e
+) b

@@ -10,9 +10,9 @@ from ultramarket.ports.asking import Answer
 from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.codec import KindCodec
 from ultramarket.runtime.poison import ActorFailed
-from ultramarket.runtime.turn import Keep, Look, Unreadable
+from ultramarket.runtime.turn import Follow, Keep, Look, Unreadable
 
-KEEP, LOOK = "keep", "look"
+KEEP, LOOK, FOLLOW = "keep", "look", "follow"
 _NULL = msgspec.Raw(b"null")
 
 
@@ -21,7 +21,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         body: the command.
-        own: set where it is a command of the runtime itself: `keep` or `look`.
+        own: set where it is a command of the runtime itself: `keep`, `look` or `follow`.
         reply_to: the queue where the answer to a client's command is waited for.
         ask: the asker's number for it.
     """
@@ -68,9 +68,7 @@ def seal(delivery: Delivery, reply_to: str = "", ask: int = 0) -> bytes:
     Raises:
         UnicodeEncodeError: the command holds a lone surrogate.
     """
-    command = delivery.command
-    own = KEEP if isinstance(command, Keep) else LOOK if isinstance(command, Look) else ""
-    body = command.value if isinstance(command, Keep) else None if own else command
+    own, body = _split(delivery.command)
     return _encoder.encode(
         Envelope(
             delivery.kind,
@@ -92,6 +90,19 @@ def seal(delivery: Delivery, reply_to: str = "", ask: int = 0) -> bytes:
     )
 
 
+def _split(command: Any) -> tuple[str, Any]:
+    """What stands as `own` and as body."""
+    match command:
+        case Keep():
+            return KEEP, command.value
+        case Look():
+            return LOOK, None
+        case Follow():
+            return FOLLOW, command.after
+        case _:
+            return "", command
+
+
 def unseal(body: bytes) -> Envelope:
     """The envelope, its command still raw."""
     return _envelopes.decode(body)
@@ -104,6 +115,8 @@ def delivery_of(envelope: Envelope, codecs: Mapping[str, KindCodec]) -> Delivery
         command = Keep(msgspec.json.decode(envelope.body))
     elif envelope.own == LOOK:
         command = Look()
+    elif envelope.own == FOLLOW:
+        command = Follow(msgspec.json.decode(envelope.body, type=int))
     else:
         try:
             command = codecs[envelope.kind].command(envelope.body)
