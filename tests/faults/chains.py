@@ -2,8 +2,7 @@
 
 A chain is one server on one data directory: killed at one failpoint, started again with the next one armed, and so on.
 The nine places where a crash hurts most are reached once, several and many times before they kill; the others once or
-so. Of each command of the cast one side is run, by a fixed rule: in the order of the cast's unions of commands every
-second one dies `before` its commit and the others `after` it.
+so. Each command of the cast dies once `before` its commit and once `after` it.
 """
 
 from typing import Any
@@ -49,14 +48,10 @@ def command(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _chosen() -> list[str]:
-    """One side of each command that can be had."""
-    pairs = zip(STEPS[::2], STEPS[1::2], strict=True)
-    return [pair[number % 2] for number, pair in enumerate(pairs) if command(pair[0]) not in LEFT_OUT]
-
-
 def _of(*kinds: str) -> tuple[str, ...]:
-    return tuple(name for name in _chosen() if name.split(".")[1] in kinds and command(name) != SETTLE)
+    """Both sides of each command of these kinds that can be had."""
+    left_out = {SETTLE, *LEFT_OUT}
+    return tuple(name for name in STEPS if name.split(".")[1] in kinds and command(name) not in left_out)
 
 
 _OTHERS = tuple(name for name in NAMES if name not in CORE and not name.startswith(("park.", "release.")))
@@ -72,13 +67,9 @@ CHAINS: dict[str, tuple[str, ...]] = {
     "goods": _of(*_IMPORTS),
     # Only a process that shares its partitions hands any over.
     "sharing": ("release.before:1", "release.after:1", "release.before:60", "release.after:60"),
-    # The parked message blocks a merge of two carts, which is what the last one of this chain waits for.
-    "carts": (
-        "park.before:1",
-        "park.after:1",
-        *_of("cart"),
-        *(name for name in _chosen() if command(name) == SETTLE),
-    ),
+    # The parked message blocks a merge of two carts, which is what the last one of these chains waits for.
+    "carts": ("park.before:1", "park.after:1", *_of("cart"), f"{SETTLE}.before"),
+    "a cart that asks": ("park.before:1", f"{SETTLE}.after"),
 }
 """By name of the chain what is armed, one after the other."""
 

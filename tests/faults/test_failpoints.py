@@ -24,7 +24,7 @@ ASK_SECONDS = 100.0
 """A source asks its target after a minute."""
 
 
-@pytest.mark.parametrize("chain", [name for name in CHAINS if name not in ("carts", "sharing")])
+@pytest.mark.parametrize("chain", [name for name in CHAINS if name not in ("carts", "a cart that asks", "sharing")])
 async def test_killed_at_one_failpoint_after_the_other_the_shop_loses_and_doubles_nothing(
     tmp_path: Path, chain: str
 ) -> None:
@@ -39,10 +39,11 @@ async def test_killed_at_one_failpoint_after_the_other_the_shop_loses_and_double
         await buyers.answers(60)
 
 
+@pytest.mark.parametrize("chain", ["carts", "a cart that asks"])
 async def test_killed_while_a_message_is_parked_and_a_merge_waits_behind_it_the_shop_loses_and_doubles_nothing(
-    tmp_path: Path,
+    tmp_path: Path, chain: str
 ) -> None:
-    parking, *others, asking = CHAINS["carts"]
+    parking, *others, asking = CHAINS[chain]
     assert command(asking) == SETTLE
     async with crowd(tmp_path / "data", 99, measured=False, settings=SETTINGS, kind=Regulars) as (server, buyers):
         assert isinstance(buyers, Regulars)

@@ -185,6 +185,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             if not step.dropped and step.process.alive:
                 step.process.ready.append(step)
 
+    def unheard(self) -> list[str]:
+        """The errors of tasks that nobody asked about, deaths of processes aside."""
+        ended = [task for task in self._tasks if task.done() and not task.cancelled()]
+        failed = [task for task in ended if task._log_traceback and not isinstance(task.exception(), Killed)]  # type: ignore[attr-defined]  # what asyncio itself looks at
+        return [f"a task ended with {task.exception()!r}: {task.get_name()}" for task in failed]
+
     def close(self) -> None:
         """Nothing runs any more; what still waits stays in memory as long as the world does."""
         self._closed = True

@@ -209,6 +209,8 @@ class Replica:
                 await self._serve()
             except UltraMarketError as error:
                 self.why = str(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, a process must not end with it
+                world.oracle.fault(f"{self.name} ended with {error!r}")
             await self.lock.release()
         self.front = None
         world.loop.call_soon(self.die, context=world.loop.world.context())

@@ -38,6 +38,13 @@ def test_a_world_does_not_depend_on_those_before_it() -> None:
     assert all(line.strip() in told for line in alone)
 
 
+def test_worlds_are_the_same_whatever_was_lived_through_before_them() -> None:
+    first, second = (simulation("--seeds", seeds, "--jobs", "1", "--each")[1] for seeds in ("100:180", "120:200"))
+    both = [line for line in first.splitlines() if line.startswith("seed ") and 120 <= int(line.split()[1][:-1]) < 180]
+    assert len(both) == 60
+    assert [line for line in both if line not in second.splitlines()] == []
+
+
 def test_a_world_with_a_fault_says_how_to_see_it_again() -> None:
     plant = "the local clock for expiry"
     status, output = simulation("--seeds", "0:20", "--jobs", "1", "--first", "--plant", plant)

@@ -140,7 +140,7 @@ class World:
         except Exception as error:  # noqa: BLE001 - whatever a buyer meets is a finding
             for leaf in _leaves(error):
                 self.oracle.fault(f"{type(leaf).__name__}: {leaf}")
-        result.faults = [*self.oracle.faults, *self.books.faults, *self.loop.errors]
+        result.faults = [*self.oracle.faults, *self.books.faults, *self.loop.errors, *self.loop.unheard()]
         result.steps, result.seconds, result.commits = self.loop.steps, self.loop.time(), self.store.commits
         result.orders = len(self.crowd.memory.orders)
         self.loop.close()
