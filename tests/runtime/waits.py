@@ -94,10 +94,12 @@ _BY_REASON: dict[str, tuple[Wait, ...]] = {
         ("owner", "Owner._take", "async with self._changing"),
         ("owner", "Owner.adopt", "async with self._changing"),
         ("owner", "Owner.hand_over", "async with self._changing"),
+        ("ownership", "Ownership.leave", "async with self._turn"),
+        ("ownership", "Ownership.run", "async with self._turn"),
     ),
     "tells of itself, and writes nothing that anything but a choice depends on": (
         ("ownership", "Ownership.leave", "self._membership.leave()"),
-        ("ownership", "Ownership.run", "self._membership.beat(owns=self._can_own(), figures=self._figures())"),
+        ("ownership", "Ownership._beat", "self._membership.beat(owns=self._can_own(), figures=self._figures())"),
         ("ownership", "Ownership.start", "self._membership.join(self._name)"),
     ),
     "what comes in is answered or goes back to the broker; a partition is still ours afterwards": (

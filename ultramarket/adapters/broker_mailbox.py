@@ -37,6 +37,8 @@ from ultramarket.runtime.partitioning import PARTITIONS
 
 log = structlog.get_logger()
 
+LOST_SECONDS = 3.0
+"""How long the broker may be away before this process counts as cut off from the others."""
 Key = tuple[str, int]
 
 
@@ -111,6 +113,7 @@ class BrokerMailbox:
         self._lost_since: float | None = None
         self._generations = count(1)
         self._declared = False
+        self._was_ready = False
         self._tasks: list[asyncio.Task[None]] = []
 
     # The port
@@ -201,8 +204,12 @@ class BrokerMailbox:
         return min(times, default=None)
 
     def ready(self) -> bool:
-        """Whether it can publish and consume."""
-        return self.lost_since() is None
+        """Whether it can publish and consume, or could until a moment ago: a short loss is no reason to move house."""
+        since = self.lost_since()
+        if since is None:
+            self._was_ready = True
+            return True
+        return self._was_ready and asyncio.get_running_loop().time() - since < LOST_SECONDS
 
     @property
     def queues(self) -> Sequence[str]:

@@ -20,6 +20,7 @@ from ultramarket.cli.listening import allow_connections, refusal, url_of
 from ultramarket.roles import Role
 from ultramarket.settings import Settings
 from web.connections import Runner
+from web.turnstile import ADMISSION
 
 log = structlog.get_logger()
 
@@ -30,6 +31,8 @@ ACCEPTS = 16
 who come at once would wait for seconds while turns are long. So the loop is given the same socket as often as this."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+LINGER_SECONDS = 2.0
+"""How long a replica waits for idle connections to be used once more."""
 SPARE_SECONDS = 2.0
 """For what has no limit of its own, such as closing connections."""
 _LAST_SECONDS = 1.0
@@ -130,7 +133,9 @@ async def _serve(
                 )
                 url = ""
                 if sockets:
-                    await stack.enter_async_context(_listening(running.app, sockets, half))
+                    await stack.enter_async_context(
+                        _listening(running.app, sockets, half, linger=bool(settings.broker_url))
+                    )
                     url = url_of(sockets)
                 log.info("serving", role=role.value, **({"url": url} if url else {}))
                 await announce(running, url)
@@ -186,13 +191,15 @@ class Doors:
         app.middlewares.insert(0, self._pass)
         app.on_response_prepare.append(self._mark)
 
-    async def close(self, runner: web.AppRunner, seconds: float) -> None:
+    async def close(self, runner: web.AppRunner, seconds: float, *, linger: bool) -> None:
         """Take no more, and let what runs finish within the seconds."""
         self._closing = True
         for site in runner.sites:
             await site.stop()
         try:
             async with asyncio.timeout(seconds):
+                if linger:
+                    await _deserted(runner)
                 await self._empty.wait()
         except TimeoutError:
             log.warning("requests still run after the grace period; they are given up", requests=self._running)
@@ -215,9 +222,26 @@ class Doors:
             response.force_close()
 
 
+async def _deserted(runner: web.AppRunner) -> None:
+    """Wait until clients have gone, for a while: a request on its way when its connection is closed is lost."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + LINGER_SECONDS
+    while runner.app[ADMISSION].connections and loop.time() < end:  # noqa: ASYNC110 - an event would cost every connection
+        await asyncio.sleep(0.02)
+
+
 @asynccontextmanager
-async def _listening(app: web.Application, sockets: Sequence[socket.socket], seconds: float) -> AsyncIterator[None]:
-    """Accept connections; in the end take no more, and let the requests that run finish within the seconds."""
+async def _listening(
+    app: web.Application, sockets: Sequence[socket.socket], seconds: float, *, linger: bool
+) -> AsyncIterator[None]:
+    """Accept connections; in the end take no more, and let the requests that run finish within the seconds.
+
+    Args:
+        app: answers.
+        sockets: to accept from.
+        seconds: for the requests that run.
+        linger: others go on: who has a connection is told with its next answer to come by another one.
+    """
     doors = Doors()
     doors.install(app)
     runner = Runner(app, shutdown_timeout=_LAST_SECONDS)
@@ -228,7 +252,7 @@ async def _listening(app: web.Application, sockets: Sequence[socket.socket], sec
                 await _accept(runner, one)
         yield
     finally:
-        await doors.close(runner, seconds)
+        await doors.close(runner, seconds, linger=linger)
 
 
 async def _accept(runner: web.AppRunner, bound: socket.socket) -> None:

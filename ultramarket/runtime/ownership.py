@@ -71,6 +71,7 @@ class Ownership:
         self._lease_until = 0.0
         self._hurry = asyncio.Event()
         self._leaving = False
+        self._turn = asyncio.Lock()
         self.settled = asyncio.Event()
         """Set once this member has seen the others and taken what is its own."""
 
@@ -88,27 +89,34 @@ class Ownership:
 
     async def run(self) -> None:
         """Renew the lease and follow what it shows, until cancelled."""
-        while True:
-            began = self._clock.seconds()
-            try:
-                standing = await self._membership.beat(owns=self._can_own(), figures=self._figures())
-                self._lease_until = began + self._membership.lease_seconds
-                await self._follow(standing)
-            except (MembershipLost, JournalError) as error:
-                log.warning("this member can't see the others", error=str(error), lives=self.lives())
-                self._open = self._open and not isinstance(error, JournalError)
+        while not self._leaving:
+            async with self._turn:
+                await self._beat()
             await wait_within(self._hurry, BEAT_SECONDS)
             self._hurry.clear()
 
     async def leave(self) -> None:
         """Hand everything over, and be a member no more."""
         self._leaving = True
+        async with self._turn:
+            try:
+                await self._hand_over([p for p in self._partitions.values() if p.lane is not None])
+            except JournalError as error:
+                log.warning("not handed over; others take it when our session ends", error=str(error))
+            await self._membership.leave()
+            await self._journal.close()
+
+    async def _beat(self) -> None:
+        if self._leaving:
+            return
+        began = self._clock.seconds()
         try:
-            await self._hand_over([p for p in self._partitions.values() if p.lane is not None])
-        except JournalError as error:
-            log.warning("partitions could not be handed over; others take them when our session ends", error=str(error))
-        await self._membership.leave()
-        await self._journal.close()
+            standing = await self._membership.beat(owns=self._can_own(), figures=self._figures())
+            self._lease_until = began + self._membership.lease_seconds
+            await self._follow(standing)
+        except (MembershipLost, JournalError) as error:
+            log.warning("this member can't see the others", error=str(error), lives=self.lives())
+            self._open = self._open and not isinstance(error, JournalError)
 
     def _can_own(self) -> bool:
         return self._takes and not self._leaving and self._mailbox.ready()
