@@ -83,12 +83,12 @@ async def test_replicas_share_a_shop_and_are_replaced_one_by_one_without_a_faile
         assert set(shop.seen) <= {200, 201, 202}
         bought += await buy(shop, 5)
         await shop.until("/inventory/MUG", on_hand=1000 - bought, held=0)
-    assert await pair.stop() == 0
     connection = await asyncpg.connect(dsn)
     try:
         assert await faults_at_rest(connection, {"MUG": 1000}) == []
     finally:
         await connection.close()
+    assert await pair.stop() == 0
 
 
 async def test_a_killed_replica_is_replaced_and_its_partitions_answer_again(pair: Server, dsn: str) -> None:

@@ -37,6 +37,8 @@ from ultramarket.runtime.partitioning import PARTITIONS
 
 log = structlog.get_logger()
 
+LAST_SECONDS = 2.0
+"""How long a stop waits until the last answers are out."""
 LOST_SECONDS = 3.0
 """How long the broker may be away before this process counts as cut off from the others."""
 Key = tuple[str, int]
@@ -53,12 +55,14 @@ class Consumer:
 
     Attributes:
         tag: what it is cancelled by; empty until it consumes.
+        begun: set once it consumes.
         open: commands that arrived and are not answered yet.
         answered: set while there is none.
     """
 
     channel: Channel
     tag: str = ""
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     open: int = 0
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -173,19 +177,27 @@ class BrokerMailbox:
         self._draining.add(key)
         try:
             task = self._consuming.pop(key, None)
+            consumer = self._consumers.get(key)
+            if consumer is not None and task is not None:
+                # Where it is just about to consume, what comes meanwhile would come again to the next owner.
+                await _either(consumer.begun.wait(), consumer.channel.closed.wait())
+            tag = "" if consumer is None else consumer.tag
             if task is not None:
                 task.cancel()
-            consumer = self._consumers.get(key)
-            if consumer is not None and consumer.tag:
+            if consumer is not None and tag:
                 with suppress(BrokerLost):  # then nothing can be acknowledged, and everything is back in the queue
-                    await consumer.channel.cancel(consumer.tag)
+                    await consumer.channel.cancel(tag)
                 await _either(consumer.answered.wait(), consumer.channel.closed.wait())
         finally:
             self.close(kind, no)
             self._draining.discard(key)
 
     async def stop(self) -> None:
-        """Stop to publish and to consume; who still waits for an answer gets none but that."""
+        """Publish the last answers, and stop; who still waits for an answer gets none but that."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + LAST_SECONDS
+        while self._publisher.depth and self.lost_since() is None and loop.time() < end:  # noqa: ASYNC110 - an event would cost every letter
+            await asyncio.sleep(0.01)
         tasks = [*self._tasks, *self._consuming.values()]
         self._consuming.clear()
         for task in tasks:
@@ -277,6 +289,7 @@ class BrokerMailbox:
                 consumer = self._consumers[key] = Consumer(channel)
                 consumer.answered.set()
                 consumer.tag = await channel.consume(queue, self._prefetch, partial(self._arrived, key, consumer))
+                consumer.begun.set()
                 await channel.closed.wait()
                 why = channel.reason
             except BrokerLost as error:
