@@ -1,3 +1,5 @@
+import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ class Shaky:
 
     async def open(self) -> None:
         self.opened += 1
+        await asyncio.sleep(0)
 
     async def close(self) -> None:
         pass
@@ -99,3 +102,23 @@ async def test_the_oldest_public_forms_are_let_go_beyond_the_bound(monkeypatch: 
     await showcase.show(Old(), "b", Entity({}, 1))
     await showcase.show(Old(), "c", Entity({}, 1))
     assert await showcase.show(Old(), "a", first) is not shown
+
+
+async def ask_and_go(read: Reader) -> None:
+    asked = [asyncio.ensure_future(read.load([("cart", "c")])), asyncio.ensure_future(read.holder("sku", "A"))]
+    await asyncio.sleep(0)
+    for each in asked:
+        each.cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
+
+
+async def test_an_error_of_a_read_that_nobody_waits_for_any_more_is_nobodys() -> None:
+    read, journal = reader(4)
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    await ask_and_go(read)
+    for _ in range(20):
+        await asyncio.sleep(0)  # both reads fail meanwhile
+    assert journal.opened == 2
+    gc.collect()
+    assert complaints == []

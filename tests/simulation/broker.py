@@ -60,6 +60,7 @@ class Broker:
         self.unreachable: set[str] = set()
         self.blocked = False
         self.down = False
+        self.violations: list[str] = []
         self._write = write or delay
         self._max_length = max_length
         self._delivery_limit = delivery_limit
@@ -136,6 +137,17 @@ class Broker:
             len(queue.log) or (queue.consumers and len(queue)) or any(c.held for c in queue.consumers)
             for queue in self.queues.values()
         )
+
+    def left(self) -> list[str]:
+        """What is wrong with a broker whose replicas rest: nothing may wait, be held or have been refused."""
+        waiting = [f"{len(queue)} deliveries wait in {queue.name}" for queue in self.queues.values() if len(queue)]
+        dead = [f"{len(queue.dead)} dead letters of {queue.name}" for queue in self.queues.values() if queue.dead]
+        held = [
+            f"{connection.replica} does not acknowledge {count} deliveries"
+            for connection in self._all()
+            if (count := connection.unacknowledged())
+        ]
+        return [*self.violations, *waiting, *dead, *held]
 
     def _all(self) -> list["Connection"]:
         return [connection for replica in self.connections.values() for connection in replica]

@@ -19,6 +19,7 @@ class Host(Protocol):
     queues: dict[str, QuorumQueue]
     connections: dict[str, list["Connection"]]
     blocked: bool
+    violations: list[str]
 
     def declare(self, name: str) -> QuorumQueue:
         """A queue, made where there is none."""
@@ -57,6 +58,10 @@ class Connection:
         if not self.closed.is_set():
             self.to_broker.send(self._gone)
             self._lost()
+
+    def unacknowledged(self) -> int:
+        """Deliveries that the client has not acknowledged."""
+        return sum(channel.unacknowledged() for channel in self._channels)
 
     def own(self, queue: str) -> None:
         """An exclusive queue: it goes with the connection."""
@@ -236,6 +241,10 @@ class Channel:
 
     # The broker's end
 
+    def unacknowledged(self) -> int:
+        """Deliveries that the client has not acknowledged."""
+        return len(self._unacked) if self._alive else 0
+
     def gone(self) -> None:
         """The broker's end is closed: its consumers go, and what it held comes back."""
         if not self._alive:
@@ -309,5 +318,7 @@ class Channel:
     def _known(self, tag: int) -> bool:
         """Whether the tag stands for a delivery of this channel; closes the channel where it does not."""
         if self._alive and tag not in self._unacked:
-            self._close(f"406 PRECONDITION_FAILED - unknown delivery tag {tag}")
+            reason = f"406 PRECONDITION_FAILED - unknown delivery tag {tag}"
+            self._broker.violations.append(f"{self._connection.replica}: {reason}")
+            self._close(reason)
         return self._alive

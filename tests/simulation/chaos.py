@@ -9,7 +9,6 @@ from typing import Protocol
 from actors.gateway import GatewayWorker
 from tests.faults.checks import ACTORS
 from tests.simulation.broker import Broker
-from tests.simulation.lock import LockServer
 from tests.simulation.loop import Killed, Process, VirtualLoop
 from tests.simulation.network import Weather
 from tests.simulation.replica import Replica
@@ -28,6 +27,8 @@ KINDS = {
     "stop": 2,
 }
 BROKER_KINDS = {"cut the broker": 3, "restart the broker": 2, "block the broker": 1, "switch a consumer": 2}
+SHARED_KINDS = {"stop": 8, "cut the broker": 5, "restart the broker": 4}
+"""Members leave in order, and join again, all the time; and they need the broker."""
 LONGEST = 40.0
 """Seconds that a fault may last."""
 STEPS = tuple(
@@ -42,10 +43,9 @@ class World(Protocol):
     loop: VirtualLoop
     weather: Weather
     broker: Broker
-    lock: LockServer
 
     def replicas(self) -> Sequence[Replica]:
-        """Those that live, the owner of the lock first."""
+        """Those that live; where one owns everything, it is the first."""
         ...
 
     def say(self, text: str) -> None:
@@ -56,10 +56,11 @@ class World(Protocol):
 class Chaos:
     """Plans and does the harm of one world."""
 
-    def __init__(self, world: World, random: Random, *, broker: bool, horizon: float) -> None:
+    def __init__(self, world: World, random: Random, *, broker: bool, shared: bool, horizon: float) -> None:
         self._world = world
         self._random = random
-        kinds = {**KINDS, **(BROKER_KINDS if broker else {})}
+        kinds = {**KINDS, **(BROKER_KINDS if broker else {}), **(SHARED_KINDS if shared else {})}
+        self._first = 0.0 if shared else 0.8
         count = random.choice((0, 1, 2, 3, 4, 6, 8))
         names = random.choices(list(kinds), list(kinds.values()), k=count)
         self.plan = sorted((random.uniform(0.0, horizon), name) for name in names)
@@ -75,7 +76,7 @@ class Chaos:
             living = self._world.replicas()
             if not living:
                 continue
-            victim = living[0] if self._random.random() < 0.8 else self._random.choice(living)
+            victim = living[0] if self._random.random() < self._first else self._random.choice(living)
             self._world.say(f"chaos: {name} ({victim.name})")
             getattr(self, f"_{name.replace(' ', '_')}")(victim)
 
@@ -141,7 +142,7 @@ class Chaos:
 
         victim.process.frozen = True
         if self._random.random() < 0.7:
-            self._world.lock.lose(victim.lock.session)  # its machine stands still: the server hears nothing of it
+            victim.vanish()  # its machine stands still: the server hears nothing of it
         self._for(self._seconds(), thaw)
 
     def _cut_the_store(self, victim: Replica) -> None:
@@ -149,7 +150,7 @@ class Chaos:
             victim.link.cut = False
 
         victim.link.cut = True
-        self._world.lock.lose(victim.lock.session)
+        victim.vanish()
         self._for(self._seconds(), mend)
 
     def _cut_the_broker(self, victim: Replica) -> None:

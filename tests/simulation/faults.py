@@ -1,7 +1,7 @@
 """Faults planted into the product, one at a time, to see that the simulation finds them."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 from unittest.mock import patch
@@ -12,9 +12,12 @@ from actors import order_sends
 from actors.gateway import GatewayWorker
 from tests.simulation import store
 from tests.simulation.replica import LocalClock
+from ultramarket.adapters.broker_mailbox import BrokerMailbox, Consumer, Key
+from ultramarket.adapters.broker_wire import Envelope, delivery_of, unseal
 from ultramarket.messages.inventory import ReleaseHold
 from ultramarket.messages.payment import CallGateway
 from ultramarket.ports.asking import Answer
+from ultramarket.ports.broker import BrokerLost, Incoming
 from ultramarket.runtime.actor import Send
 from ultramarket.runtime.committer import Committer
 from ultramarket.runtime.loading import Unit
@@ -26,6 +29,9 @@ NEW_KEY = "a new gateway key on retry"
 LOCAL_CLOCK = "the local clock for expiry"
 FORGOTTEN = "a compensation that is forgotten"
 BROKER_ORDER = "trust the broker's order"
+REQUEUE = "nack with requeue"
+CANCEL = "cancel with unacknowledged messages"
+GENERATIONS = "acknowledge across channel generations"
 
 
 async def _acknowledge_early(self: Committer, group: list[tuple[Unit, Turn]]) -> None:
@@ -64,6 +70,41 @@ async def _always_due(*_: Any) -> bool:
     return True
 
 
+def _give_back(self: BrokerMailbox, key: Key, consumer: Consumer, incoming: Incoming) -> None:
+    """Requeue a message that the door does not take, for later."""
+    envelope, door = unseal(incoming.body), self._doors.get(key)
+    if envelope.message is None or door is None or self._consumers.get(key) is not consumer:
+        _arrived(self, key, consumer, incoming)
+    elif not consumer.channel.closed.is_set():
+        taken = door(delivery_of(envelope, self._codecs))
+        settle = consumer.channel.ack if taken else consumer.channel.nack  # type: ignore[attr-defined]  # the simulated one
+        settle(incoming.tag)
+
+
+async def _cancel_and_go(self: BrokerMailbox, kind: str, no: int) -> None:
+    """Cancel the consumer and leave it at that: what it holds, its channel goes on to hold."""
+    task = self._consuming.pop((kind, no), None)
+    if task is not None:
+        task.cancel()
+    self._doors.pop((kind, no), None)
+    consumer = self._consumers.pop((kind, no), None)
+    if consumer is not None and consumer.tag:
+        with suppress(BrokerLost):
+            await consumer.channel.cancel(consumer.tag)
+
+
+def _reply_over_the_newest(
+    self: BrokerMailbox, envelope: Envelope, consumer: Consumer, tag: int, answer: Answer | Exception
+) -> None:
+    """Acknowledge over the channel that the partition has by now."""
+    newest = self._consumers.get((envelope.kind, envelope.no), consumer)
+    over = Consumer(newest.channel, open=consumer.open)
+    _reply(self, envelope, over, tag, answer)
+    consumer.open = over.open
+    if consumer.open == 0:
+        consumer.answered.set()
+
+
 @contextmanager
 def _trusting() -> Iterator[None]:
     """Look at no message's place in the outbox."""
@@ -74,12 +115,17 @@ def _trusting() -> Iterator[None]:
 _commit = Committer._commit
 _work = GatewayWorker.work
 _undo = order_sends.undo
+_arrived = BrokerMailbox._arrived
+_reply = BrokerMailbox._reply
 _PATCHES: dict[str, Callable[[], Any]] = {
     ACKNOWLEDGE_EARLY: lambda: patch.object(Committer, "_commit", _acknowledge_early),
     NEW_KEY: lambda: patch.object(GatewayWorker, "work", _work_with_new_key),
     LOCAL_CLOCK: lambda: patch.object(LocalClock, "now", _wall_time),
     FORGOTTEN: lambda: patch.object(order_sends, "undo", _forget_to_release),
     BROKER_ORDER: _trusting,
+    REQUEUE: lambda: patch.object(BrokerMailbox, "_arrived", _give_back),
+    CANCEL: lambda: patch.object(BrokerMailbox, "drain", _cancel_and_go),
+    GENERATIONS: lambda: patch.object(BrokerMailbox, "_reply", _reply_over_the_newest),
 }
 PLANTS = (*sorted(store.FAULTS), *_PATCHES)
 """Every fault that can be planted."""

@@ -227,10 +227,13 @@ class Front:
         """Read an entity; from who owns its partition it is never older than what clients were told before."""
         world = self._world
         told, epoch = world.oracle.acknowledged.get((kind, id), 0), self._epoch(kind, id)
+        least = world.oracle.least(kind, id)
         shown: Shown | None = await self._runtime.read(kind, id)
         version = 0 if shown is None else shown.version
         if version < told and epoch and epoch == self._epoch(kind, id):
             world.oracle.fault(f"{kind} {id}: clients were told of version {told}, and its owner shows {version}")
+        if version < least:
+            world.oracle.fault(f"{kind} {id}: version {least} is old news, and somebody still shows {version}")
         if shown is None:
             raise Refused(Rejection("not_found", f"There is no {kind} {id}.", 404))
         return shown.value

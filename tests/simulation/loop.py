@@ -120,6 +120,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._timers: list[tuple[float, int, Step]] = []
         self._made = 0
         self._tasks: list[NumberedTask] = []
+        self._untold: set[NumberedTask] = set()
         self._closed = False
 
     # Processes
@@ -133,6 +134,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def kill(self, process: Process) -> None:
         """End a process, wherever it is. Its tasks stay in memory, so that nothing of them is closed meanwhile."""
         process.alive = False
+        for step in process.ready:  # who waited for these tasks would have been told of their ends
+            self._untold.update(each for each in step.parameters if isinstance(each, NumberedTask))
         process.ready.clear()
         if process in self._processes:
             self._processes.remove(process)
@@ -187,7 +190,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def unheard(self) -> list[str]:
         """The errors of tasks that nobody asked about, deaths of processes aside."""
-        ended = [task for task in self._tasks if task.done() and not task.cancelled()]
+        ended = [t for t in self._tasks if t.done() and not t.cancelled() and t not in self._untold]
         failed = [task for task in ended if task._log_traceback and not isinstance(task.exception(), Killed)]  # type: ignore[attr-defined]  # what asyncio itself looks at
         return [f"a task ended with {task.exception()!r}: {task.get_name()}" for task in failed]
 

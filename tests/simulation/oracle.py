@@ -17,6 +17,8 @@ Answered = TypeVar("Answered")
 Key = tuple[str, str]
 Pair = tuple[str, str, str]
 """Source (`kind:id`), and kind and id of the target."""
+STALE_SECONDS = 11.0
+"""After this time nobody shows what was before: the lease of who lost its partitions without a sign has run out."""
 CLOCK_SECONDS = 1.0
 """How far the time of an event may be from the store's."""
 Say = Callable[[str], None]
@@ -35,9 +37,14 @@ class Oracle:
     Attributes:
         faults: what was found.
         acknowledged: the newest version of each entity that a client was told of.
+
+    Args:
+        seconds: the world's time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._told: dict[Key, tuple[int, float]] = {}
         self.faults: list[str] = []
         self.acknowledged: dict[Key, int] = {}
         self._kept: dict[str, Any] = {}
@@ -101,7 +108,14 @@ class Oracle:
 
     def acknowledge(self, kind: str, id: str, version: int) -> None:
         """A client was told of this version."""
-        self.acknowledged[kind, id] = max(version, self.acknowledged.get((kind, id), 0))
+        if version > self.acknowledged.get((kind, id), 0):
+            self.acknowledged[kind, id] = version
+            self._told[kind, id] = (version, self._seconds())
+
+    def least(self, kind: str, id: str) -> int:
+        """The version that whoever is asked now has to show: clients were told of it long ago."""
+        version, at = self._told.get((kind, id), (0, 0.0))
+        return version if self._seconds() > at + STALE_SECONDS else 0
 
     def lost(self) -> list[str]:
         """At rest: messages that were sent and neither taken nor parked."""

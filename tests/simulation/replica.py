@@ -1,7 +1,7 @@
 """One life of a replica: the real runtime and the real cast, put together as `ultramarket.bootstrap` does it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -14,6 +14,7 @@ from tests.simulation.gateway import Books, SimGateway
 from tests.simulation.journal import SimJournal
 from tests.simulation.lock import LockServer, OwnedElsewhere, SimLock
 from tests.simulation.loop import Process, VirtualLoop
+from tests.simulation.membership import MemberServer, SimMembership
 from tests.simulation.network import Link, Weather
 from tests.simulation.oracle import Oracle, WatchedStore
 from tests.simulation.store import LaneKey
@@ -38,12 +39,14 @@ class Plan:
     Attributes:
         broker: mailboxes go over the broker, else through memory.
         direct: with a broker: what is for a partition of the same process goes to its door at once.
+        shared: the replicas are members and share the partitions, else one at a time has them all.
     """
 
     rules: ShopRules
     options: Options
     broker: bool
     direct: bool
+    shared: bool = False
     gateway_seconds: float = 5.0
 
 
@@ -54,6 +57,7 @@ class World(Protocol):
     oracle: Oracle
     store: WatchedStore
     lock: LockServer
+    members: MemberServer
     broker: Broker
     weather: Weather
     books: Books
@@ -122,7 +126,12 @@ class LocalClock(Clock):
 
 
 class Replica:
-    """A process that takes the lock, runs the shop, and ends.
+    """A process that takes the lock or becomes a member, runs the shop, and ends.
+
+    Args:
+        world: what it is put into.
+        name: unique.
+        takes: whether it owns partitions where they are shared.
 
     Attributes:
         process: its process in the loop.
@@ -132,11 +141,13 @@ class Replica:
         quit: set to make it stop in order.
     """
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, *, takes: bool = True) -> None:
         self.name = name
+        self.takes = takes
         self.process: Process = world.loop.process(name)
         self.link = Link(world.weather)
         self.lock = SimLock(world.lock, self.link, name)
+        self.membership = SimMembership(world.members, self.link)
         self.front: Front | None = None
         self.runtime: Runtime | None = None
         self.ended = asyncio.Event()
@@ -159,12 +170,19 @@ class Replica:
         self.front = None
         for wire in self._wires:
             wire.abandon(self.link.late())
-        self._world.lock.lose(self.lock.session)
+        self.vanish()
         self._world.broker.cut(self.name, 0.0, self._random.uniform(0.0, 3.0))
         for request in self._requests:
             if not request.done():
                 request.set_exception(ConnectionError("connection reset by peer"))
         self.ended.set()
+
+    def vanish(self) -> None:
+        """The store can't hear it any more, and finds that out sooner or later."""
+        if self._world.plan.shared:
+            self._world.members.lose(self.membership.session)
+        else:
+            self._world.lock.lose(self.lock.session)
 
     async def request(self, work: Callable[[Front], Awaitable[Result]]) -> Result:
         """Ask it as a client does, from another process.
@@ -201,32 +219,59 @@ class Replica:
     async def _live(self) -> None:
         world = self._world
         try:
-            await self.lock.acquire()
-        except (OwnedElsewhere, JournalLost) as error:
+            if world.plan.shared:
+                await self._share()
+            else:
+                await self._own()
+        except UltraMarketError as error:
             self.why = str(error)
-        else:
-            try:
-                await self._serve()
-            except UltraMarketError as error:
-                self.why = str(error)
-            except Exception as error:  # noqa: BLE001 - whatever it is, a process must not end with it
-                world.oracle.fault(f"{self.name} ended with {error!r}")
-            await self.lock.release()
+        except Exception as error:  # noqa: BLE001 - whatever it is, a process must not end with it
+            world.oracle.fault(f"{self.name} ended with {error!r}")
         self.front = None
         world.loop.call_soon(self.die, context=world.loop.world.context())
 
-    async def _serve(self) -> None:
-        """Run the shop until it fails or is told to stop.
+    async def _own(self) -> None:
+        """Have the shop alone, for as long as the lock is ours.
 
         Raises:
             UltraMarketError: it can't start.
         """
+        try:
+            await self.lock.acquire()
+        except (OwnedElsewhere, JournalLost) as error:
+            self.why = str(error)
+            return
+        try:
+            mailbox = self._mailbox()
+            runtime = self._runtime(mailbox, None)
+            await runtime.start()
+            if isinstance(mailbox, BrokerMailbox):
+                await mailbox.start()
+            await self._serve(runtime, self.lock.keep())
+            if isinstance(mailbox, BrokerMailbox):
+                await mailbox.stop()
+        finally:
+            await self.lock.release()
+
+    async def _share(self) -> None:
+        """Be one of the members.
+
+        Raises:
+            UltraMarketError: it can't start.
+        """
+        mailbox = BrokerMailbox(self._world.broker, self.name, CODECS, chance=self._random)
+        await mailbox.start()
+        runtime = self._runtime(mailbox, self.membership)
+        await runtime.start()
+        await self._serve(runtime)
+        await mailbox.stop()
+
+    def _runtime(self, mailbox: Mailbox, membership: SimMembership | None) -> Runtime:
         world, plan = self._world, self._world.plan
-        mailbox = self._mailbox()
         clock = LocalClock(world.loop, self._random, world.true_time)
         gateway = SimGateway(world.loop, world.books, world.weather, self._random)
         nobody: Any = None
-        self.runtime = runtime = Runtime(
+        self.runtime = Runtime(
             lambda actors: cast(actors, plan.rules, {"sandbox": gateway}, nobody, "en", plan.gateway_seconds),
             self._wire,
             mailbox,
@@ -234,20 +279,23 @@ class Replica:
             plan.options,
             clock=clock,
             chance=self._random,
+            membership=membership,
+            takes=self.takes,
+            name=self.name if membership is not None else "",
         )
-        await runtime.start()
-        if isinstance(mailbox, BrokerMailbox):
-            await mailbox.start()
-        self.front = Front(world, runtime, plan.rules.timing.quote_lock_seconds)
-        watchers = [asyncio.ensure_future(work) for work in (self.lock.keep(), runtime.failure(), self.quit.wait())]
+        return self.runtime
+
+    async def _serve(self, runtime: Runtime, *beside: Coroutine[Any, Any, None]) -> None:
+        """Answer requests until something fails or it is told to stop."""
+        world = self._world
+        self.front = Front(world, runtime, world.plan.rules.timing.quote_lock_seconds)
+        watchers = [asyncio.ensure_future(work) for work in (*beside, runtime.failure(), self.quit.wait())]
         done, _ = await asyncio.wait(watchers, return_when=asyncio.FIRST_COMPLETED)
         self.why = ", ".join(repr(task.exception()) for task in done)
         for task in watchers:
             task.cancel()
         self.front = None
         await runtime.stop()
-        if isinstance(mailbox, BrokerMailbox):
-            await mailbox.stop()
 
     def _mailbox(self) -> Mailbox:
         world = self._world

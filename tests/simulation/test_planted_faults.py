@@ -12,11 +12,15 @@ def test_the_faults_that_others_ask_about_are_planted() -> None:
     assert set(PLANTS) == {
         "a compensation that is forgotten",
         "a new gateway key on retry",
+        "acknowledge across channel generations",
         "acknowledge before the commit",
+        "cancel with unacknowledged messages",
         "delete the outbox row before the receiver's commit",
         "drop the epoch",
+        "nack with requeue",
         "skip the tail check",
         "the local clock for expiry",
+        "trust in the single active consumer instead of the epoch",
         "trust the broker's order",
         "write the reply where the commit failed",
     }

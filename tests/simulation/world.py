@@ -1,7 +1,9 @@
 """A whole simulated world: a store, a broker, a gateway, replicas, buyers and staff, and what goes wrong with them.
 
-One replica at a time owns all partitions, as the platform runs today; a second one overlaps with it only while a frozen
-or cut-off owner has lost its lock and does not know it yet. Replicas that share the partitions are not simulated.
+In a share of the worlds one to five replicas are members that share the partitions over the broker, as with
+`ULTRAMARKET_BROKER_URL`: they join late, leave in order, die and come back under other names, and some have no actors.
+In the others one replica at a time owns all partitions; a second one overlaps with it only while a frozen or cut-off
+owner has lost its lock and does not know it yet.
 """
 
 import asyncio
@@ -25,6 +27,7 @@ from tests.simulation.gateway import Books
 from tests.simulation.lock import LockServer
 from tests.simulation.logs import LOG
 from tests.simulation.loop import PROCESS, Stuck, VirtualLoop
+from tests.simulation.membership import MemberServer
 from tests.simulation.network import Weather
 from tests.simulation.oracle import Oracle, WatchedStore
 from tests.simulation.replica import Plan, Replica
@@ -41,6 +44,8 @@ SETTLED_SECONDS = 20.0
 """Without faults, who lost the lock has ended by then, and the owner has noticed what was written meanwhile."""
 HORIZON = 8.0
 """Faults begin within this time."""
+SHARED = 0.4
+"""Share of the worlds in which replicas share the partitions."""
 FAULTY_SECONDS = 40.0
 """After this time the faults end, whether or not everybody has bought by then."""
 
@@ -50,6 +55,8 @@ class Slot:
     """A place where a replica runs, and another one when it has ended."""
 
     name: str
+    takes: bool = True
+    after: float = 0.0
     replica: Replica | None = None
 
 
@@ -79,18 +86,21 @@ class World:
         self._listen = listen
         random = self.chance("world")
         self.loop = VirtualLoop(self.chance("loop"))  # type: ignore[abstract]  # it has no sockets
-        self.oracle = Oracle()
+        self.oracle = Oracle(self.loop.time)
         self.store = WatchedStore(self.true_time)
         self.store.oracle = self.oracle
         self.weather = Weather(self.chance("weather"))
         self.lock = LockServer(self.loop, self.chance("lock"))
+        self.members = MemberServer(self.loop, self.chance("members"), self.store)
         self.books = Books()
         self.plan = _plan(random)
         self.broker = Broker(self.chance("broker"), self.weather.delay, max_length=random.choice((20, 20_000)))
         self.crowd = Crowd(self.oracle, self.chance("crowd"), self._send, self.books.act)
-        self.chaos = Chaos(self, self.chance("chaos"), broker=self.plan.broker, horizon=HORIZON)
+        self.chaos = Chaos(
+            self, self.chance("chaos"), broker=self.plan.broker, shared=self.plan.shared, horizon=HORIZON
+        )
         self._random = random
-        self._slots = [Slot(f"replica {number}") for number in range(1, random.choice((1, 2, 2, 3)) + 1)]
+        self._slots = _member_slots(random) if self.plan.shared else _slots(random.choice((1, 2, 2, 3)))
         self._over = False
         if listen is not None:
             self.store.say = self.say
@@ -116,7 +126,7 @@ class World:
         self.chaos.reached(name, PROCESS.get(self.loop.world))
 
     def replicas(self) -> Sequence[Replica]:
-        """Those that live, the owner of the lock first."""
+        """Those that live, where one owns everything, it is the first."""
         living = [slot.replica for slot in self._slots if slot.replica is not None and slot.replica.process.alive]
         return sorted(living, key=lambda replica: self.lock.holder is not replica.lock.session)
 
@@ -166,6 +176,8 @@ class World:
         await self._rest()
         await asyncio.sleep(SETTLED_SECONDS)
         await self._rest()
+        for fault in self.broker.left():
+            self.oracle.fault(fault)
         self.crowd.settled = True
         await self.loop.create_task(self.crowd.look_again(), context=clients.context())
         self._over = True
@@ -189,13 +201,15 @@ class World:
     async def _keep(self, slot: Slot) -> None:
         """Start a replica in its place again and again, as a parent process does."""
         random, lives = self.chance(slot.name), 0
+        await asyncio.sleep(slot.after)
         while not self._over:
             lives += 1
-            replica = slot.replica = Replica(self, f"{slot.name}.{lives}")
+            replica = slot.replica = Replica(self, f"{slot.name}.{lives}", takes=slot.takes)
             replica.start()
             await replica.ended.wait()
             self.say(f"{replica.name} has ended: {replica.why or 'killed'}")
-            await asyncio.sleep(random.uniform(0.2, 3.0))
+            longest = 20.0 if self.plan.shared and random.random() < 0.2 else 3.0  # others have to do without it
+            await asyncio.sleep(random.uniform(0.2, longest))
 
     async def _rest(self) -> None:
         """Wait until nothing is left to be done."""
@@ -267,7 +281,22 @@ def _plan(random: Random) -> Plan:
         limits=random.choice((Limits(), Limits(entities=2, per_entity=1, commands=3), Limits(commands=1))),
     )
     rules: ShopRules = replace(DEFAULT, timing=timing)
-    return Plan(rules, options, broker=random.random() < 0.5, direct=random.random() < 0.3)
+    shared = random.random() < SHARED
+    return Plan(rules, options, shared or random.random() < 0.4, direct=random.random() < 0.3, shared=shared)
+
+
+def _slots(count: int) -> list[Slot]:
+    return [Slot(f"replica {number}") for number in range(1, count + 1)]
+
+
+def _member_slots(random: Random) -> list[Slot]:
+    """Places for members: some come later, and some have no actors."""
+    slots = _slots(random.choice((1, 2, 2, 3, 3, 4, 5)))
+    for slot in slots[1:]:
+        slot.takes = random.random() < 0.85
+        if random.random() < 0.4:
+            slot.after = random.uniform(0.0, 15.0)
+    return slots
 
 
 def simulate(seed: int, listen: Callable[[str], None] | None = None, plant: str | None = None) -> Result:

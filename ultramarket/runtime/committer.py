@@ -30,9 +30,10 @@ from ultramarket.runtime.clock import Clock
 from ultramarket.runtime.codec import KindCodec
 from ultramarket.runtime.failpoints import failpoint, taken
 from ultramarket.runtime.loading import Loader, Unit
+from ultramarket.runtime.measures import Measures
 from ultramarket.runtime.memory import Entity, Memory
 from ultramarket.runtime.other_turns import unreadable_turn, worker_turn
-from ultramarket.runtime.partition import Partition
+from ultramarket.runtime.partition import Partition, moved
 from ultramarket.runtime.turn import Failure, Judge, Turn, outgoing
 
 log = structlog.get_logger()
@@ -49,25 +50,6 @@ class Limits:
     entities: int = 256
     per_entity: int = 256
     commands: int = 1024
-
-
-@dataclass(slots=True)
-class Measures:
-    """What a committer has done since it started; for metrics."""
-
-    commits: int = 0
-    loads: int = 0
-    turns: int = 0
-    commands: int = 0
-    events: int = 0
-    splits: int = 0
-    commit_seconds: float = 0.0
-
-    @classmethod
-    def total(cls, parts: Iterable["Measures"]) -> "Measures":
-        """All of them added up."""
-        rows = [[getattr(part, name) for name in cls.__slots__] for part in parts]
-        return cls(*(sum(column) for column in zip(*rows, strict=True)))
 
 
 @dataclass(slots=True)
@@ -302,6 +284,7 @@ class Committer:
 
     async def _commit(self, group: list[tuple[Unit, Turn]]) -> None:
         """Number the turns along their partitions' logs, commit, and let the answers and messages go."""
+        group = self._still_ours(group)
         taken(group, "before")
         writing = [(unit, turn) for unit, turn in group if turn.writes()]
         if writing:
@@ -319,11 +302,24 @@ class Committer:
             self.clock.set(now, started)
             self._measure([turn for _, turn in writing], self.clock.seconds() - started)
             for partition, tail in tails.values():
-                lane = _lane(partition)
-                partition.lane = Lane(lane.kind, lane.no, lane.epoch, tail)
+                lane = partition.lane
+                if lane is not None:  # else we lost it while the commit, which holds, was under way
+                    partition.lane = Lane(lane.kind, lane.no, lane.epoch, tail)
         taken(group, "after")
         self._committed(group)
         self._uncertain = []
+
+    def _still_ours(self, group: list[tuple[Unit, Turn]]) -> list[tuple[Unit, Turn]]:
+        """The group without the turns of partitions that became another's since it was gathered."""
+        ours = []
+        for unit, turn in group:
+            if unit.partition.lane is not None:
+                ours.append((unit, turn))
+                continue
+            for delivery in unit.deliveries:
+                self._in_flight.pop(id(delivery), None)
+                unit.partition.settle(delivery, moved())
+        return ours
 
     def _committed(self, group: list[tuple[Unit, Turn]]) -> None:
         """The commit holds: take it into memory, answer, and hand the messages on."""

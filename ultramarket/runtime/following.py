@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
 
-from ultramarket.errors import UltraMarketError
+from ultramarket.errors import UltraMarketError, Unavailable
 from ultramarket.ports.asking import Answer
 from ultramarket.ports.mailbox import Deliver, Delivery
 from ultramarket.runtime.partition import Partition, answer_to
@@ -93,7 +93,11 @@ class Following:
         if delivery.answer is None:
             return
         with self._watchers.watch(delivery.kind, delivery.id) as versions:
-            version = await self._version(delivery.kind, delivery.id)
+            try:
+                version = await self._version(delivery.kind, delivery.id)
+            except Unavailable as error:  # who asked asks again
+                delivery.answer(error)
+                return
             if version == after and len(self._tasks) <= FOLLOWERS:
                 try:
                     async with asyncio.timeout(FOLLOW_SECONDS):

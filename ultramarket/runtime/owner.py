@@ -13,7 +13,7 @@ from ultramarket.ports.journal import ANYBODY, CommitBusy, Fenced, Journal, Jour
 from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.committer import Committer
 from ultramarket.runtime.failpoints import failpoint
-from ultramarket.runtime.partition import Partition
+from ultramarket.runtime.partition import Partition, moved
 
 log = structlog.get_logger()
 
@@ -142,6 +142,8 @@ class Owner:
         async with self._changing:
             lanes: dict[Partition, Lane] = {}
             for partition, before in wanted:
+                if not self._committer.done_with(partition):
+                    continue  # turns of the time before we lost it still run: they would bring old states into memory
                 lane = await self._take_one(journal, partition, before)
                 if lane is not None:
                     lanes[partition] = lane
@@ -169,18 +171,18 @@ class Owner:
         except TimeoutError:
             log.warning("turns still run in partitions that are handed over; they are given up")
         async with self._changing:
+            lanes = [partition.lane for partition in partitions if partition.lane is not None]
             for partition in partitions:
-                lane = partition.lane
-                self.lose(partition)
-                if lane is not None:
-                    failpoint("release.before")
-                    await journal.release(lane)
-                    failpoint("release.after")
+                self.lose(partition)  # all at once: sweeps and timers would bring work while others are released
+            for lane in lanes:
+                failpoint("release.before")
+                await journal.release(lane)
+                failpoint("release.after")
 
     def lose(self, partition: Partition) -> None:
         """A partition is not ours any more: commands that wait are answered, messages left to the outbox."""
         self._assigned.pop(partition, None)
-        partition.leave(Unavailable("not_ready", "This part of the shop has just moved; try again.", 1))
+        partition.leave(moved())
 
     async def _take(self) -> None:
         if not self._open:
@@ -244,6 +246,9 @@ class Owner:
                 partition.shelve(delivery)
                 continue
             if isinstance(delivery.command, Wake):
+                continue
+            if nothing_written and partition not in self._assigned:
+                partition.settle(delivery, moved())
                 continue
             delivery.attempts += 1
             if delivery.attempts < COMMAND_TRIES and (nothing_written or delivery.key is not None):

@@ -249,6 +249,11 @@ class Partition:
             delivery.answer(answer)
 
 
+def moved() -> Unavailable:
+    """The answer to a command whose partition has just become another process's; nothing of it was written."""
+    return Unavailable("not_ready", "This part of the shop has just moved; try again.", 1)
+
+
 def answer_to(future: "asyncio.Future[Answer]") -> Callable[[Answer | Exception], None]:
     """A delivery's `answer` that settles a future, unless its asker has gone."""
 

@@ -1,7 +1,7 @@
 """Reads committed entities, claims and kept answers: what many ask for at once goes out as one select."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from ultramarket.errors import Unavailable
@@ -41,7 +41,7 @@ class Reader:
         """
         if self._next is None:
             wanted = Wanted()
-            self._next = (wanted, asyncio.create_task(self._load(wanted)))
+            self._next = (wanted, _for_many(self._load(wanted)))
         wanted, task = self._next
         wanted.entities.extend(entities)
         wanted.replies.extend(replies)
@@ -77,7 +77,7 @@ class Reader:
         """
         if self._claims is None:
             claims: set[tuple[str, str]] = set()
-            self._claims = (claims, asyncio.create_task(self._holders(claims)))
+            self._claims = (claims, _for_many(self._holders(claims)))
         claims, task = self._claims
         claims.add((namespace, value))
         return (await asyncio.shield(task)).get((namespace, value))
@@ -127,6 +127,13 @@ class Reader:
                 return await read()
         except JournalError as error:
             raise _unavailable() from error
+
+
+def _for_many(work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
+    """A task that many wait for; where all of them have gone, nobody is to be told of its error."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 def _unavailable() -> Unavailable:

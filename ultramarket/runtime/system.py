@@ -21,10 +21,11 @@ from ultramarket.ports.vault import Vault
 from ultramarket.runtime.actor import Actor, Worker
 from ultramarket.runtime.clock import Clock
 from ultramarket.runtime.codec import KindCodec, text_fault
-from ultramarket.runtime.committer import Committer, Hooks, Limits, Measures
+from ultramarket.runtime.committer import Committer, Hooks, Limits
 from ultramarket.runtime.deadlines import Deadlines
 from ultramarket.runtime.failpoints import check, failpoint
 from ultramarket.runtime.following import Following
+from ultramarket.runtime.measures import Measures
 from ultramarket.runtime.memory import Entity, Memory
 from ultramarket.runtime.owner import CHANCE, Owner, outcome_unknown, shutting_down
 from ultramarket.runtime.ownership import Ownership, settled

@@ -1,0 +1,134 @@
+"""What happens to work under way in a partition that becomes another process's."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from typing import Any
+
+import pytest_asyncio
+
+from tests.conformance.toys import Add, Shop, TamperedJournal, running
+from ultramarket.errors import Unavailable
+from ultramarket.ports.asking import Answer
+from ultramarket.ports.journal import ANYBODY, Lane
+from ultramarket.ports.mailbox import Delivery
+from ultramarket.runtime.following import Following
+from ultramarket.runtime.owner import Owner
+from ultramarket.runtime.partition import Partition
+from ultramarket.runtime.partitioning import partition_of
+from ultramarket.runtime.system import Options
+from ultramarket.runtime.turn import Follow
+from ultramarket.runtime.watch import Watchers
+
+
+@pytest_asyncio.fixture
+async def shop(dsn: str) -> AsyncIterator[Shop]:
+    """With one committer: it alone is asked."""
+    async with running(Shop(dsn, options=Options(committers=1))) as shop:
+        yield shop
+
+
+def place(shop: Shop, id: str) -> tuple[Owner, Partition]:
+    """The owner of a toy, and its partition."""
+    [owner] = shop.runtime._owners
+    return owner, shop.runtime._partitions["toy", partition_of("toy", id)]
+
+
+async def test_a_commit_that_holds_is_answered_although_its_partition_was_lost_meanwhile(
+    shop: Shop, logs: list[Any]
+) -> None:
+    owner, partition = place(shop, "a")
+
+    async def lose(_: TamperedJournal) -> None:
+        owner.lose(partition)
+
+    shop.knobs.after_commit = lose
+    answer = await shop.ask("toy", "a", Add(n=2))
+    assert (answer.rejection, answer.version, partition.lane) == (None, 1, None)
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == []
+
+
+async def test_turns_of_a_partition_that_was_lost_before_their_commit_are_not_written_and_their_neighbours_are(
+    shop: Shop, logs: list[Any]
+) -> None:
+    owner, partition = place(shop, "a")
+    other = next(name for name in "bcdefgh" if partition_of("toy", name) != partition.no)
+    judged = owner._committer._judged
+
+    async def lost_meanwhile(units: Any) -> Any:
+        turns = await judged(units)
+        owner.lose(partition)
+        return turns
+
+    owner._committer._judged = lost_meanwhile  # type: ignore[method-assign]  # the moment between judging and committing
+    lost, good = await asyncio.gather(
+        shop.ask("toy", "a", Add()), shop.ask("toy", other, Add()), return_exceptions=True
+    )
+    assert isinstance(lost, Unavailable)
+    assert lost.code == "not_ready"
+    assert isinstance(good, Answer)
+    assert good.version == 1
+    assert shop.knobs.commits == [[other]]
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == []
+
+
+class Releasing:
+    """A journal that takes and lets go."""
+
+    def __init__(self) -> None:
+        self.lanes: list[Lane] = []
+        self.seen: list[Any] = []
+        self.watch: Partition | None = None
+
+    async def take(self, kind: str, no: int, _owner: str, _instead_of: object = ANYBODY) -> Lane:
+        self.lanes.append(Lane(kind, no, 2, 0))
+        return self.lanes[-1]
+
+    async def release(self, lane: Lane) -> bool:
+        self.seen.append((lane.no, self.watch and self.watch.lane))
+        return True
+
+
+async def test_all_that_is_handed_over_is_let_go_of_before_the_first_of_it_is_released(shop: Shop) -> None:
+    owner, first = place(shop, "a")
+    second = next(each for each in owner.partitions if each.kind == "toy" and each is not first)
+    journal = Releasing()
+    journal.watch = second
+    await owner.hand_over(journal, [first, second])  # type: ignore[arg-type]  # the part of a journal that it uses
+    assert journal.seen == [(first.no, None), (second.no, None)]
+
+
+async def test_a_partition_is_not_taken_again_while_turns_of_the_time_before_still_run(shop: Shop) -> None:
+    owner, partition = place(shop, "a")
+    journal = Releasing()
+    taken: list[Any] = []
+
+    async def prepare(_: Collection[tuple[str, int]]) -> None:
+        pass
+
+    async def lose_and_adopt(_: TamperedJournal) -> None:
+        owner.lose(partition)
+        taken.append(await owner.adopt(journal, [(partition, None)], prepare))  # type: ignore[arg-type]  # as above
+
+    shop.knobs.after_commit = lose_and_adopt
+    assert (await shop.ask("toy", "a", Add())).version == 1
+    assert (taken, journal.lanes) == ([[]], [])
+    assert await owner.adopt(journal, [(partition, None)], prepare) == [partition]  # type: ignore[arg-type]  # as above
+
+
+async def test_a_follower_is_told_that_the_version_can_not_be_read() -> None:
+    answers: list[Answer | Exception] = []
+    answered = asyncio.Event()
+
+    async def away(_kind: str, _id: str) -> int:
+        raise Unavailable("database_unavailable", "Away.")
+
+    def answer(given: Answer | Exception) -> None:
+        answers.append(given)
+        answered.set()
+
+    following = Following(Watchers(), away, lambda _: True)
+    partition = Partition("toy", 0, 4, lambda *_: None, lambda _: None)
+    following.door(partition)(Delivery("toy", 0, "a", Follow(0), "system", "t", "f", answer=answer))
+    await answered.wait()
+    await following.stop()
+    assert [getattr(each, "code", each) for each in answers] == ["database_unavailable"]
