@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from itertools import accumulate
@@ -38,6 +39,7 @@ AT_ONCE = 64
 PIECE = 64 * 1024
 """Bytes that are parsed in one go, so that a stop does not have to wait for more."""
 REPORT_SECONDS = 1.0
+"""The first progress is reported at once, what follows not more often than this."""
 REFUSED_KEPT = 1_000
 REFUSED_BYTES, NOTES_BYTES = 160 * 1024, 32 * 1024
 """Most bytes of the reasons and notes that are kept: a message has a largest size."""
@@ -129,7 +131,7 @@ class _Run:
         self._refused: list[RefusedRow] = []
         self._refused_bytes = 0
         self._skus: dict[str, int] = {}
-        self._reported = clock()
+        self._reported = -math.inf
 
     async def finish(self, chunks: AsyncIterator[bytes]) -> FinishImport:
         """Read all of it; a file that can't be read is a failure with its reason."""

@@ -247,7 +247,7 @@ async def test_a_dry_run_says_what_would_go_in_and_writes_nothing() -> None:
         RefusedRow(6, "the SKU 'TEE-L' was used in line 3 for another product"),
     )
     assert finish.counts.products == 1
-    assert (shop.entities, shop.asked) == ({}, Counter())
+    assert shop.asked.keys() == {"ReportImport"}
 
 
 async def test_a_dry_run_leaves_the_skus_of_a_refused_product_to_others() -> None:
@@ -308,7 +308,7 @@ async def test_a_platform_that_stays_busy_ends_the_attempt() -> None:
         await run(Shop(), Files(HEADER, error=Unavailable("database_unavailable", "gone")))
 
 
-async def test_progress_is_reported_at_most_once_a_second_and_need_not_arrive() -> None:
+async def test_progress_is_reported_at_once_then_at_most_once_a_second_and_need_not_arrive() -> None:
     shop = Shop()
     shop.tell("import", "job", StartImport(currency="EUR"))
     shop.busy.update({"ReportImport": 1})
@@ -316,8 +316,8 @@ async def test_progress_is_reported_at_most_once_a_second_and_need_not_arrive() 
     rows = "".join(f"mug-{n},Mug,,Title,Default Title,MUG-{n},,8.00,,,\n" for n in range(40))
     finish = await run(shop, Files(HEADER + rows, size=100_000), clock=lambda: next(ticks))
     assert finish.counts.products == 40
-    assert shop.asked["ReportImport"] == 10
-    assert len(shop.reports) == 9
+    assert shop.asked["ReportImport"] == 11
+    assert len(shop.reports) == 10
     products = [counts.products for counts in shop.reports]
     assert products == sorted(products)
 

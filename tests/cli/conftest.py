@@ -12,6 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 COMMAND = (sys.executable, "-m", "ultramarket.cli")
+END_SECONDS = 180
+"""More than a process takes to end beside all the other tests: no test waits that long where nothing is wrong."""
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +69,7 @@ class Process:
         return self.wait()
 
     def wait(self) -> tuple[int, str]:
-        _, stderr = self.popen.communicate(timeout=60)
+        _, stderr = self.popen.communicate(timeout=END_SECONDS)
         return self.popen.returncode, stderr
 
     def close(self) -> None:
