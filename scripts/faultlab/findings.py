@@ -34,6 +34,11 @@ class Size:
         full: seconds for which the disk stays full.
         hang: seconds for which buyers choose a gateway that hangs.
         gateway: seconds after which the shop gives up a call to the gateway.
+        kills: how often a replica is killed.
+        away: seconds for which a server, or the way to it, is away.
+        frozen: seconds for which a process stands still.
+        offered: messages that are offered to a slow consumer.
+        poison: messages that nobody can read.
         judged: whether times count; short runs only show them.
     """
 
@@ -42,11 +47,16 @@ class Size:
     full: float
     hang: float
     gateway: float
+    kills: int
+    away: float
+    frozen: float
+    offered: int
+    poison: int
     judged: bool = False
 
 
-WHOLE = Size(overload=60, stall=20, full=20, hang=60, gateway=30, judged=True)
-QUICK = Size(overload=10, stall=6, full=4, hang=8, gateway=4)
+WHOLE = Size(overload=60, stall=20, full=20, hang=60, gateway=30, kills=20, away=30, frozen=60, offered=100_000, poison=100, judged=True)
+QUICK = Size(overload=10, stall=6, full=4, hang=8, gateway=4, kills=2, away=4, frozen=5, offered=5_000, poison=10)
 
 
 def show(findings: Sequence[Finding], console: Console) -> None:

@@ -1,4 +1,4 @@
-"""A proxy between a shop and its database that makes the way slow, or lets nothing through."""
+"""A proxy between a process and a server that makes the way slow, or lets nothing through, there or back."""
 
 import asyncio
 import random
@@ -10,26 +10,37 @@ CHUNK = 1 << 16
 
 
 class Proxy:
-    """Listens on a port of this machine and hands everything on to a unix socket.
+    """Listens on a port of this machine and hands everything on.
 
     Args:
-        target: the database's socket.
+        target: the unix socket, or the host and port, of the server.
         seed: makes the delays repeatable.
 
     Attributes:
         port: where it listens.
-        delay: the longest delay in seconds of what is handed on; each piece gets a random one up to that.
-        passing: cleared while nothing is let through.
+        delay: the longest delay in seconds of what comes back; each piece gets a random one up to that.
+        there: cleared while nothing is let through to the server.
+        back: cleared while nothing is let through to the process. What was held is handed on afterwards, late.
     """
 
-    def __init__(self, target: Path, seed: int = 1) -> None:
+    def __init__(self, target: Path | tuple[str, int], seed: int = 1) -> None:
         self.port = 0
         self.delay = 0.0
-        self.passing = asyncio.Event()
-        self.passing.set()
+        self.there, self.back = asyncio.Event(), asyncio.Event()
         self._target = target
         self._random = random.Random(seed)  # noqa: S311 - delays of a test
         self._pipes: set[asyncio.Task[None]] = set()
+        self.mend()
+
+    def cut(self) -> None:
+        """Let nothing through, in either direction; connections stay, and new ones are taken."""
+        self.there.clear()
+        self.back.clear()
+
+    def mend(self) -> None:
+        """Let everything through again."""
+        self.there.set()
+        self.back.set()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Proxy"]:
@@ -46,28 +57,41 @@ class Proxy:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            to_reader, to_writer = await asyncio.open_unix_connection(str(self._target))
+            if isinstance(self._target, Path):
+                to_reader, to_writer = await asyncio.open_unix_connection(str(self._target))
+            else:
+                to_reader, to_writer = await asyncio.open_connection(*self._target)
         except OSError:
             writer.close()
             return
         # The answers take the time: each statement is slowed once.
-        self._pipe(reader, to_writer, lambda: 0.0)
-        self._pipe(to_reader, writer, lambda: self._random.random() * self.delay)
+        self._pipe(reader, to_writer, self.there, lambda: 0.0)
+        self._pipe(to_reader, writer, self.back, lambda: self._random.random() * self.delay)
 
-    def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: Callable[[], float]) -> None:
-        pipe = asyncio.create_task(self._hand_on(reader, writer, delay))
+    def _pipe(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        passing: asyncio.Event,
+        delay: Callable[[], float],
+    ) -> None:
+        pipe = asyncio.create_task(self._hand_on(reader, writer, passing, delay))
         self._pipes.add(pipe)
         pipe.add_done_callback(self._pipes.discard)
 
     async def _hand_on(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: Callable[[], float]
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        passing: asyncio.Event,
+        delay: Callable[[], float],
     ) -> None:
         try:
             with suppress(OSError):
                 while data := await reader.read(CHUNK):
                     if seconds := delay():
                         await asyncio.sleep(seconds)
-                    await self.passing.wait()
+                    await passing.wait()
                     writer.write(data)
                     await writer.drain()
         finally:

@@ -25,11 +25,11 @@ async def run(place: Path, size: Size) -> list[Finding]:
                 proxy.delay = DELAY_SECONDS
                 slowly = await crowd.until_answered(SLOW_ANSWERS)
                 before = crowd.seen
-                proxy.passing.clear()
+                proxy.cut()
                 (status, live), _ = await asyncio.gather(crowd.look("/health/live"), asyncio.sleep(size.stall))
                 during = crowd.seen - before
                 proxy.delay = 0.0
-                proxy.passing.set()
+                proxy.mend()
                 again = await crowd.until_answered(AFTER_ANSWERS)
                 findings = await afterwards(crowd, dsn, FAULT)
     return [

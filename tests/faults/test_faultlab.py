@@ -9,10 +9,12 @@ import pytest
 from rich.console import Console
 
 from scripts.benchmarks.shop import ROOT
-from scripts.faultlab import full_disk, overload, slow_database, stuck_gateway
+from scripts.faultlab import full_disk, overload, replica_killed, slow_database, stuck_gateway
 from scripts.faultlab.findings import Finding, Size, show
 
-SHORT = Size(overload=4, stall=6, full=1, hang=3, gateway=2)
+SHORT = Size(
+    overload=4, stall=6, full=1, hang=3, gateway=2, kills=2, away=3, frozen=4, offered=3_000, poison=10,
+)  # fmt: skip
 
 
 def check(findings: list[Finding]) -> None:
@@ -39,6 +41,11 @@ async def test_calls_that_hang_hold_no_other_payment_up(tmp_path: Path) -> None:
     check(await stuck_gateway.run(tmp_path, SHORT))
 
 
+@pytest.mark.usefixtures("rabbitmq_url")
+async def test_replicas_that_are_killed_cost_nobody_an_order(tmp_path: Path) -> None:
+    check(await replica_killed.run(tmp_path, SHORT))
+
+
 async def test_without_the_right_to_mount_the_full_disk_is_told_as_not_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,13 +70,14 @@ def test_the_faults_are_listed() -> None:
         "slow-database",
         "full-disk",
         "stuck-gateway",
+        "replica-killed",
     ]
 
 
 def test_an_unknown_fault_is_refused_with_the_names_there_are() -> None:
     done = command("nothing")
     assert done.returncode == 2
-    assert "overload, slow-database, full-disk, stuck-gateway" in done.stderr
+    assert "overload, slow-database, full-disk, stuck-gateway, replica-killed" in done.stderr
 
 
 @pytest.mark.parametrize(("held", "word"), [(True, "yes"), (False, "NO"), (None, "not judged")])

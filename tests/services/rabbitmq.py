@@ -2,8 +2,9 @@
 
 import asyncio
 import re
-from asyncio.subprocess import PIPE, STDOUT
+from asyncio.subprocess import DEVNULL, STDOUT
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Self
 
@@ -21,11 +22,15 @@ async def run(*command: str | Path) -> str:
     Raises:
         RuntimeError: it failed; the text holds what it said.
     """
-    process = await asyncio.create_subprocess_exec(*map(str, command), stdout=PIPE, stderr=STDOUT)
-    out, _ = await process.communicate()
-    if process.returncode != 0:
-        raise RuntimeError(f"{command} gave {process.returncode}: {out.decode('utf-8', 'replace')}")
-    return out.decode()
+    # A file, because servers that the command leaves behind inherit a pipe under uvloop: it would never end.
+    with TemporaryFile() as out:
+        process = await asyncio.create_subprocess_exec(*map(str, command), stdin=DEVNULL, stdout=out, stderr=STDOUT)
+        code = await process.wait()
+        out.seek(0)
+        said = out.read().decode("utf-8", "replace")
+    if code != 0:
+        raise RuntimeError(f"{command} gave {code}: {said}")
+    return said
 
 
 class RabbitServer:

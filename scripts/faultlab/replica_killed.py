@@ -1,0 +1,92 @@
+"""Replicas are killed again and again under load; the others take their partitions, and nobody's order is lost."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import perf_counter
+
+import psutil  # type: ignore[import-untyped]  # it brings no types
+
+from scripts.benchmarks.rounds import percentile
+from scripts.faultlab.cluster import SETTLE_SECONDS, Cluster, cluster
+from scripts.faultlab.crowd import Crowd, afterwards, shopping
+from scripts.faultlab.findings import Finding, Size
+from scripts.faultlab.probes import Probes, probing
+from tests.e2e.server import Server
+
+REPLICAS = 3
+BACK_SECONDS = 2.0
+APART_SECONDS = (12.5, 14.0)
+"""Between two kills of a whole run: six deaths within a minute are what ends the parent."""
+AGAIN_SECONDS = 0.02
+FAULT = "replica killed"
+
+
+async def run(place: Path, size: Size) -> list[Finding]:
+    """Kill one of three replicas after the other at moments that chance chooses, and look at everything again."""
+    chance = random.Random(14)  # noqa: S311 - choices of a test
+    found: list[float] = []
+    async with replicas_under_load(place, REPLICAS, seed=14) as (it, crowd):
+        async with probing(crowd.client, crowd.buyers.memory) as probes:
+            for number in range(size.kills):
+                if number and size.judged:
+                    await asyncio.sleep(chance.uniform(*APART_SECONDS))
+                await asyncio.sleep(chance.random())  # at any moment of what the buyers do
+                found += await _kill(it, crowd, probes, chance)
+                await all_settled(it, crowd.server, REPLICAS)
+        findings = await afterwards(crowd, it.dsn, FAULT)
+    slowest = percentile(found, 0.99)
+    return [
+        Finding(
+            fault=f"{FAULT}: {size.kills} times one of {REPLICAS}",
+            must=f"its partitions answer again in p99 <= {BACK_SECONDS:.0f} s",
+            measured=f"the longest write to each of {len(found)} carts that it owned: p50 "
+            f"{percentile(found, 0.5):.2f} s, p99 {slowest:.2f} s, at most {max(found):.2f} s",
+            held=slowest <= BACK_SECONDS if size.judged else None,
+        ),
+        *findings,
+    ]
+
+
+async def _kill(it: Cluster, crowd: Crowd, probes: Probes, chance: random.Random) -> list[float]:
+    """Kill a replica; gives the longest write to each of its carts, in seconds."""
+    victim = chance.choice(sorted(replicas_of(crowd.server)))
+    theirs = probes.of({partition for partition, pid in (await it.owners()).items() if pid == victim})
+    began = perf_counter()
+    os.kill(victim, signal.SIGKILL)
+    async with asyncio.timeout(SETTLE_SECONDS):
+        await probes.all_written(theirs)
+    return probes.longest(theirs, began)
+
+
+@asynccontextmanager
+async def replicas_under_load(place: Path, replicas: int, seed: int) -> AsyncIterator[tuple[Cluster, Crowd]]:
+    """Replicas behind one port, with buyers, once each of them has its partitions."""
+    async with cluster(place) as it:
+        server = await it.start("data", "start", "--replicas", str(replicas))
+        async with shopping(server, seed) as crowd:
+            await all_settled(it, server, replicas)
+            yield it, crowd
+
+
+def replicas_of(server: Server) -> set[int]:
+    """The processes of the platform below a parent."""
+    pids = set()
+    for child in psutil.Process(server.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            if "serve" in child.cmdline():
+                pids.add(child.pid)
+    return pids
+
+
+async def all_settled(it: Cluster, server: Server, replicas: int) -> None:
+    """Wait until so many replicas are there, and each has partitions, and nobody else has any."""
+    async with asyncio.timeout(SETTLE_SECONDS):
+        while len(pids := replicas_of(server)) != replicas:  # noqa: ASYNC110 - the parent starts them
+            await asyncio.sleep(AGAIN_SECONDS)
+    await it.settled(*pids)
