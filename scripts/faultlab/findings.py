@@ -55,7 +55,19 @@ class Size:
     judged: bool = False
 
 
-WHOLE = Size(overload=60, stall=20, full=20, hang=60, gateway=30, kills=20, away=30, frozen=60, offered=100_000, poison=100, judged=True)
+WHOLE = Size(
+    overload=60,
+    stall=20,
+    full=20,
+    hang=60,
+    gateway=30,
+    kills=20,
+    away=30,
+    frozen=60,
+    offered=100_000,
+    poison=100,
+    judged=True,
+)
 QUICK = Size(overload=10, stall=6, full=4, hang=8, gateway=4, kills=2, away=4, frozen=5, offered=5_000, poison=10)
 
 
