@@ -126,7 +126,7 @@ async def platform(settings: Settings, dsn: str, role: Role = Role.ALL) -> Async
     if applied:
         log.info("migrated", applied=applied)
     key, key_is_new = staff_key(settings.data_dir, settings.staff_key)
-    secret = master_key(settings.data_dir)
+    secret = master_key(settings.data_dir, settings.master_key)
     async with AsyncExitStack() as stack:
         beside: list[Coroutine[Any, Any, None]] = []
         if not settings.broker_url:
@@ -138,6 +138,7 @@ async def platform(settings: Settings, dsn: str, role: Role = Role.ALL) -> Async
         stack.push_async_callback(database.close)
         await upkeep(database, PARTITIONS)
         assembly = _Assembly(settings, dsn, database, secret, role)
+        await assembly.vault.prove()
         if isinstance(assembly.mailbox, BrokerMailbox):
             await _rabbit(settings).prepare(assembly.mailbox.queues)
             await assembly.mailbox.start()

@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     http_host: Annotated[str, Field(min_length=1)]
     http_port: Annotated[int, Field(ge=0, le=65535)]
     staff_key: Annotated[str, Field(repr=False)]
+    master_key: Annotated[str, Field(repr=False)]
     database_url: Annotated[str, Field(repr=False)]
     database_connections: Annotated[int, Field(ge=2, le=1000)]
     broker_url: Annotated[str, Field(repr=False)]

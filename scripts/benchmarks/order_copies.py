@@ -49,7 +49,7 @@ async def copy_orders(dsn: str, data_dir: Path, count: int) -> None:
     connection = await asyncpg.connect(dsn)
     database = await PostgresDatabase.connect(dsn, max_size=2)
     try:
-        await _Copies(connection, PostgresVault(database, master_key(data_dir))).make(count)
+        await _Copies(connection, PostgresVault(database, master_key(data_dir, ""))).make(count)
     finally:
         await database.close()
         await connection.close()

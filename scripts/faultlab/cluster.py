@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.services.management import Management
 from tests.services.rabbitmq import RabbitServer
 from ultramarket.adapters.embedded_postgres import EmbeddedPostgres
 
+MASTER_KEY = "ULTRAMARKET_MASTER_KEY"
 BROKER = "ULTRAMARKET_BROKER_URL"
 GIVEN = ("ULTRAMARKET_TEST_RABBITMQ_URL", "ULTRAMARKET_TEST_RABBITMQ_MANAGEMENT_URL")
 """Variables that name a RabbitMQ that runs already, as `scripts/services` says them."""
@@ -51,11 +53,12 @@ class Cluster:
         self.broker_url = broker_url
         self.database = database
         self._place = place
+        self._master_key = secrets.token_hex(32)
         self._stack = stack
 
     async def start(self, name: str, *command: str, settings: Mapping[str, str] = {}) -> Server:
         """Start a process, e.g. `start("web", "web")`; it ends with the cluster."""
-        given = {**IMPATIENT, EXTERNAL: self.dsn, BROKER: self.broker_url, **settings}
+        given = {**IMPATIENT, EXTERNAL: self.dsn, BROKER: self.broker_url, MASTER_KEY: self._master_key, **settings}
         server = Server(self._place / name, *command, settings=given)
         return await self._stack.enter_async_context(server)
 
@@ -83,12 +86,16 @@ class Cluster:
         Raises:
             TimeoutError: they did not within `SETTLE_SECONDS`.
         """
+        await self.settled_as(lambda: set(pids))
+
+    async def settled_as(self, pids: Callable[[], set[int]]) -> None:
+        """The same for processes that may change meanwhile; none while not all of them are there."""
         connection = await asyncpg.connect(self.dsn)
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
                 while True:
                     owners = [row["pid"] for row in await connection.fetch(_OWNERS)]
-                    if set(owners) == set(pids) and len(owners) == await connection.fetchval(_PARTITIONS):
+                    if owners and set(owners) == pids() and len(owners) == await connection.fetchval(_PARTITIONS):
                         return
                     await asyncio.sleep(AGAIN_SECONDS)
         finally:

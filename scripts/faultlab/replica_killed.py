@@ -23,7 +23,6 @@ REPLICAS = 3
 BACK_SECONDS = 2.0
 APART_SECONDS = (12.5, 14.0)
 """Between two kills of a whole run: six deaths within a minute are what ends the parent."""
-AGAIN_SECONDS = 0.02
 FAULT = "replica killed"
 
 
@@ -86,7 +85,9 @@ def replicas_of(server: Server) -> set[int]:
 
 async def all_settled(it: Cluster, server: Server, replicas: int) -> None:
     """Wait until so many replicas are there, and each has partitions, and nobody else has any."""
-    async with asyncio.timeout(SETTLE_SECONDS):
-        while len(pids := replicas_of(server)) != replicas:  # noqa: ASYNC110 - the parent starts them
-            await asyncio.sleep(AGAIN_SECONDS)
-    await it.settled(*pids)
+
+    def pids() -> set[int]:
+        found = replicas_of(server)
+        return found if len(found) == replicas else set()
+
+    await it.settled_as(pids)

@@ -247,7 +247,7 @@ async def test_a_dry_run_says_what_would_go_in_and_writes_nothing() -> None:
         RefusedRow(6, "the SKU 'TEE-L' was used in line 3 for another product"),
     )
     assert finish.counts.products == 1
-    assert shop.asked.keys() == {"ReportImport"}
+    assert (shop.entities.keys(), shop.asked.keys()) == ({("import", "job")}, {"ReportImport"})
 
 
 async def test_a_dry_run_leaves_the_skus_of_a_refused_product_to_others() -> None:

@@ -33,17 +33,24 @@ def test_a_short_or_damaged_staff_key_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_master_key_has_32_bytes_and_stays_the_same(tmp_path: Path) -> None:
-    key = master_key(tmp_path)
+    key = master_key(tmp_path, "")
     assert len(key) == 32
-    assert master_key(tmp_path) == key
+    assert master_key(tmp_path, "") == key
     assert stat.S_IMODE((tmp_path / "master.key").stat().st_mode) == 0o600
+
+
+def test_a_master_key_that_is_given_is_used_and_no_file_made(tmp_path: Path) -> None:
+    assert master_key(tmp_path, "0f" * 32) == b"\x0f" * 32
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigurationError, match="must be 64 hexadecimal digits"):
+        master_key(tmp_path, "0f" * 31)
 
 
 @pytest.mark.parametrize("damaged", ["", "zz", "00" * 31, "€"])
 def test_a_damaged_master_key_is_never_replaced(tmp_path: Path, damaged: str) -> None:
     (tmp_path / "master.key").write_text(damaged)
     with pytest.raises(ConfigurationError, match="bring it back from a backup"):
-        master_key(tmp_path)
+        master_key(tmp_path, "")
     assert (tmp_path / "master.key").read_text() == damaged
 
 

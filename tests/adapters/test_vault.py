@@ -157,6 +157,20 @@ async def test_another_master_key_is_told_apart_from_an_erased_value(
         await PostgresVault(database, bytes(32)).opener("cart:1")
 
 
+async def test_another_master_key_is_refused_at_once(vault: PostgresVault, database: PostgresDatabase) -> None:
+    await vault.prove()
+    await PostgresVault(database, MASTER).prove()
+    with pytest.raises(ConfigurationError, match="Give each process of the shop the same one"):
+        await PostgresVault(database, bytes(32)).prove()
+
+
+async def test_keys_from_before_the_proof_prove_as_much(vault: PostgresVault, database: PostgresDatabase) -> None:
+    await vault.sealer("cart:1")
+    with pytest.raises(ConfigurationError, match="does not open"):
+        await PostgresVault(database, bytes(32)).prove()
+    await vault.prove()
+
+
 def test_a_master_key_of_another_length_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="16 bytes"):
         PostgresVault(None, bytes(16))  # type: ignore[arg-type] - never used

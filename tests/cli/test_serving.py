@@ -87,6 +87,19 @@ def test_a_second_process_on_the_same_database_is_refused(dsn: str, start: Start
     assert f"pid {first.popen.pid} " in stderr
 
 
+def test_a_process_with_another_master_key_is_refused(dsn: str, start: Start, tmp_path: Path) -> None:
+    first = start("serve", "--port", "0", "--json", "--data-dir", str(tmp_path / "a"), ULTRAMARKET_DATABASE_URL=dsn)
+    first.ready()
+    assert first.end(signal.SIGTERM)[0] == 0
+    elsewhere = start("serve", "--port", "0", "--data-dir", str(tmp_path / "b"), ULTRAMARKET_DATABASE_URL=dsn)
+    code, stderr = elsewhere.wait()
+    assert code == 2
+    assert "Error: The master key does not open the keys in the database" in stderr
+    key = (tmp_path / "a" / "master.key").read_text().strip()
+    given = {"ULTRAMARKET_DATABASE_URL": dsn, "ULTRAMARKET_MASTER_KEY": key}
+    start("serve", "--port", "0", "--json", "--data-dir", str(tmp_path / "b"), **given).ready()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_what_runs_finish_and_takes_no_more(
     dsn: str, start: Start, tmp_path: Path, number: signal.Signals

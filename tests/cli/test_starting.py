@@ -132,8 +132,11 @@ def test_a_stop_ends_the_embedded_database_last(start: Start, tmp_path: Path) ->
 
 def test_the_end_of_the_terminal_is_a_stop_and_no_roll(start: Start, arguments: tuple[str, ...]) -> None:
     ours, theirs = pty.openpty()
-    # The terminal becomes that of the process, as a login does it.
-    login = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    # The terminal becomes that of the process, as a login does it; the tests themselves may run under `nohup`.
+    login = (
+        "import fcntl, os, signal, sys, termios; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    )
     process = start(
         *(sys.executable, "-m", "ultramarket.cli", *arguments),
         command=(sys.executable, "-c", login), stdin=theirs, start_new_session=True, ULTRAMARKET_LOG_LEVEL="info",

@@ -42,14 +42,29 @@ def _new_staff_key() -> bytes:
     return (STAFF_KEY_PREFIX + secrets.token_urlsafe(32)).encode()
 
 
-def master_key(data_dir: Path) -> bytes:
+def master_key(data_dir: Path, configured: str) -> bytes:
     """The 32 bytes that personal data's keys are sealed with, made at first use and kept in `master.key`.
 
-    Without this file sealed data can't be read: a backup of the shop needs it, kept apart from the database's.
+    Without them sealed data can't be read: a backup of the shop needs them, kept apart from the database's.
+
+    Args:
+        data_dir: where `master.key` is kept.
+        configured: the setting `master_key`, 64 hexadecimal digits; empty to use the file.
 
     Raises:
-        ConfigurationError: the file does not hold 32 bytes.
+        ConfigurationError: the setting or the file does not hold 32 bytes.
     """
+    if configured:
+        try:
+            given = bytes.fromhex(configured)
+        except ValueError:
+            given = b""
+        if len(given) != _MASTER_KEY_BYTES:
+            raise ConfigurationError(
+                "master_key must be 64 hexadecimal digits: those in the file master.key of the shop's first process, "
+                "or new ones for a new shop, e.g. of `openssl rand -hex 32`."
+            )
+        return given
     path = data_dir / "master.key"
     kept, _ = keep_secret(path, lambda: secrets.token_bytes(_MASTER_KEY_BYTES).hex().encode())
     try:

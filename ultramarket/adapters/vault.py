@@ -24,6 +24,8 @@ from ultramarket.messages.common import Sealed
 from ultramarket.ports.database import Database
 from ultramarket.ports.vault import ERASED
 
+PROOF = "the shop"
+"""The subject whose key shows that a master key is the one of this database."""
 KEY_BYTES = 32
 NONCE_BYTES = 12
 CACHED_KEYS = 10_000
@@ -42,6 +44,7 @@ select subject, wrapped from made
 union all
 select subject, wrapped from subject_key where subject = any($1::text[])
 """
+_ANY = "select subject, wrapped from subject_key limit 1"
 _FIND = "select subject, wrapped from subject_key where subject = any($1::text[])"
 
 log = structlog.get_logger()
@@ -112,6 +115,18 @@ class PostgresVault:
         self._cache: OrderedDict[str, AESGCM] = OrderedDict()
         self._making = _Coalesced(self._make)
         self._finding = _Coalesced(self._find)
+
+    async def prove(self) -> None:
+        """Make sure that the master key is this shop's. The first process of a shop settles which one that is.
+
+        Raises:
+            Unavailable: the database can't be reached.
+            ConfigurationError: the shop has another master key.
+        """
+        # A shop older than the proof has keys that tell as much: a wrong master key must not become the proof.
+        for row in await self._database.fetch(_ANY):
+            self._keep(row["subject"], row["wrapped"])
+        await self._making.get(PROOF)
 
     async def sealer(self, subject: str) -> Callable[[str], Sealed]:
         """A function that seals texts of this subject; its key is durable before this returns.
@@ -192,7 +207,8 @@ class PostgresVault:
         except InvalidTag as error:
             raise ConfigurationError(
                 "The master key does not open the keys in the database: it belongs to another shop, or was replaced. "
-                "Set the one that this database was used with."
+                "Give each process of the shop the same one: in ULTRAMARKET_MASTER_KEY, or as the file master.key in "
+                "its data directory."
             ) from error
         self._cache[subject] = key
         self._cache.move_to_end(subject)

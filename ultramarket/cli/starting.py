@@ -48,7 +48,7 @@ def start(
     _check(settings, places)
     # Made here, so that it is known whether the key is new: of several processes only one can tell.
     _, new_key = staff_key(settings.data_dir, settings.staff_key)
-    master_key(settings.data_dir)
+    master_key(settings.data_dir, settings.master_key)
     sockets = _listen(settings) if any(post.role.has_http for post in places) else []
     orders = ParentOrders(
         posts=places,
