@@ -13,7 +13,16 @@ import uvloop
 from rich.console import Console
 
 from scripts.benchmarks.shop import ROOT
-from scripts.faultlab import frozen, full_disk, overload, replica_killed, rolling, slow_database, stuck_gateway
+from scripts.faultlab import (
+    frozen,
+    full_disk,
+    killed_inside,
+    overload,
+    replica_killed,
+    rolling,
+    slow_database,
+    stuck_gateway,
+)
 from scripts.faultlab.findings import QUICK, WHOLE, Finding, Size, show
 
 Fault = Callable[[Path, Size], Awaitable[list[Finding]]]
@@ -26,6 +35,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "full-disk": ("the database's disk fills up, then gets room again", full_disk.run),
     "stuck-gateway": ("calls to the payment gateway hang", stuck_gateway.run),
     "replica-killed": ("one of three replicas is killed again and again", replica_killed.run),
+    "replica-dies-inside": ("a replica dies at each failpoint beside a neighbour", killed_inside.run),
     "replica-frozen": ("a replica stands still and wakes up again", frozen.run),
     "rolling": ("replicas come and go in good order", rolling.run),
 }
