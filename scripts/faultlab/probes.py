@@ -55,12 +55,18 @@ class Probes:
         return {cart for cart in self.carts if ("cart", partition_of("cart", cart)) in partitions}
 
     def longest(self, carts: set[str], since: float) -> list[float]:
-        """The longest write to each of these carts, in seconds, of those that ended after `since` (`perf_counter`)."""
+        """The longest write to each of these carts, in seconds, of those that began after `since` (`perf_counter`)."""
         slowest: dict[str, float] = {}
         for write in self.writes:
-            if write.cart in carts and write.began + write.seconds >= since:
+            if write.cart in carts and write.began >= since:
                 slowest[write.cart] = max(slowest.get(write.cart, 0.0), write.seconds)
         return list(slowest.values())
+
+    def in_flight(self, at: float) -> float:
+        """How long the slowest write took that was in flight at that time (`perf_counter`), in seconds; 0.0: none was."""
+        return max(
+            (write.seconds for write in self.writes if write.began < at < write.began + write.seconds), default=0
+        )
 
     def refused(self, since: float) -> Counter[int]:
         """How requests were answered that were not done, of the writes that ended after `since`."""
