@@ -63,7 +63,7 @@ class Probes:
         return list(slowest.values())
 
     def in_flight(self, at: float) -> float:
-        """How long the slowest write took that was in flight at that time (`perf_counter`), in seconds; 0.0: none was."""
+        """The seconds that the slowest write took that was in flight then (`perf_counter`); 0.0 where none was."""
         return max(
             (write.seconds for write in self.writes if write.began < at < write.began + write.seconds), default=0
         )
