@@ -1,14 +1,13 @@
 """What README tells a newcomer to type is true."""
 
 import asyncio
-import json
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.e2e.documents import answers
 from tests.e2e.server import Server
 
 README = Path(__file__).parents[2] / "README.md"
@@ -20,16 +19,6 @@ def commands(section: str) -> str:
     _, _, rest = README.read_text("utf-8").partition(f"\n## {section}\n")
     text = rest.partition("\n## ")[0]
     return "\n".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL))
-
-
-def answers(text: str) -> list[Any]:
-    """The JSON documents that stand in a text one after the other."""
-    decoder, found, place = json.JSONDecoder(), [], 0
-    while place < len(text):
-        document, place = decoder.raw_decode(text, place)
-        found.append(document)
-        place += len(text[place:]) - len(text[place:].lstrip())
-    return found
 
 
 async def test_the_first_order_of_the_readme_is_paid(tmp_path: Path) -> None:
