@@ -11,7 +11,8 @@ from scripts.faultlab.cluster import Cluster, cluster
 from scripts.faultlab.crowd import afterwards, shopping
 from scripts.faultlab.findings import Finding, Size
 from scripts.faultlab.probes import Probes, probing
-from scripts.faultlab.replica_killed import all_settled, replicas_of, replicas_under_load
+from scripts.faultlab.replica_killed import all_settled, replicas_under_load
+from tests.e2e.replicas import replicas_of
 
 REPLICAS = 3
 WATCHED_SECONDS, ALONE_SECONDS = 5.0, 20.0

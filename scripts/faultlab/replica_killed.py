@@ -1,7 +1,6 @@
 """Replicas are killed again and again under load; the others take their partitions, and nobody's order is lost."""
 
 import asyncio
-import contextlib
 import os
 import random
 import signal
@@ -10,13 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from time import perf_counter
 
-import psutil  # type: ignore[import-untyped]  # it brings no types
-
 from scripts.benchmarks.rounds import percentile
 from scripts.faultlab.cluster import SETTLE_SECONDS, Cluster, cluster
 from scripts.faultlab.crowd import Crowd, afterwards, shopping
 from scripts.faultlab.findings import Finding, Size
 from scripts.faultlab.probes import Probes, probing
+from tests.e2e.replicas import replicas_of
 from tests.e2e.server import Server
 
 REPLICAS = 3
@@ -75,16 +73,6 @@ async def replicas_under_load(place: Path, replicas: int, seed: int) -> AsyncIte
         async with shopping(server, seed) as crowd:
             await all_settled(it, server, replicas)
             yield it, crowd
-
-
-def replicas_of(server: Server) -> set[int]:
-    """The processes of the platform below a parent."""
-    pids = set()
-    for child in psutil.Process(server.pid).children():
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
-            if "serve" in child.cmdline():
-                pids.add(child.pid)
-    return pids
 
 
 async def all_settled(it: Cluster, server: Server, replicas: int) -> None:

@@ -10,7 +10,8 @@ from scripts.faultlab.cluster import cluster
 from scripts.faultlab.crowd import afterwards, shopping
 from scripts.faultlab.findings import Finding, Size
 from scripts.faultlab.probes import Probes, probing
-from scripts.faultlab.replica_killed import all_settled, replicas_of, replicas_under_load
+from scripts.faultlab.replica_killed import all_settled, replicas_under_load
+from tests.e2e.replicas import replicas_of
 
 REPLICAS = 4
 PAUSE_SECONDS = 1.0

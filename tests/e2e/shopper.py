@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 import msgspec
@@ -25,6 +26,7 @@ BUYER = {
 }
 STAFF = {"Authorization": f"Bearer {STAFF_KEY}"}
 POLL_SECONDS = 0.05
+PATIENCE_SECONDS = 300.0
 
 
 @dataclass(slots=True)
@@ -129,6 +131,47 @@ class Shopper:
         return shown["on_hand"], shown["held"]
 
 
+class PatientShopper(Shopper):
+    """One who repeats a request under its key while it has no answer, or is told to come back later."""
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        headers: Mapping[str, str] = {},
+    ) -> Answer:
+        """One request, repeated until it is answered for good.
+
+        Raises:
+            TimeoutError: it was not within `PATIENCE_SECONDS`; the text says what was heard last.
+        """
+        if method != "GET":
+            key = key or f"patient-{uuid4()}"
+        heard = "nothing"
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while True:
+                    try:
+                        answer = await super().call(method, path, body, key=key, headers=headers)
+                    except (aiohttp.ClientError, OSError) as error:
+                        heard = repr(error)
+                    else:
+                        if not _comes_later(answer):
+                            return answer
+                        heard = f"{answer.status} {answer.body!r}"
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            raise TimeoutError(f"{method} {path} was not answered; heard last: {heard}") from None
+
+
+def _comes_later(answer: Answer) -> bool:
+    """Whether the shop says that the request was not done yet: it can't just now, or an earlier one is under way."""
+    return answer.status == 503 or (answer.status == 409 and answer.json["code"] == "in_progress")
+
+
 def purchase(cart: Any, method: str = "ok") -> dict[str, Any]:
     """The body of POST /orders."""
     payment = {"gateway": "sandbox", "method": method}
@@ -136,8 +179,8 @@ def purchase(cart: Any, method: str = "ok") -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def shopper(url: str) -> AsyncIterator[Shopper]:
+async def shopper(url: str, kind: type[Shopper] = Shopper) -> AsyncIterator[Shopper]:
     """A shopper with as many connections as it wants."""
     timeout = aiohttp.ClientTimeout(total=30)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
-        yield Shopper(url, session)
+        yield kind(url, session)

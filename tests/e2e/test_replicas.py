@@ -10,45 +10,15 @@ from pathlib import Path
 
 import aiohttp
 import asyncpg
-import psutil
 import pytest
 
 import ultramarket
+from tests.e2e.replicas import settled
 from tests.e2e.server import STAFF_KEY, Server, free_port
 from tests.e2e.shopper import Shopper, shopper
 from tests.faults.invariants import faults_at_rest
 
 ROOT = Path(ultramarket.__file__).parents[1]
-
-
-def replicas_of(server: Server) -> set[int]:
-    """The processes of the platform below the parent."""
-    found = set()
-    for one in psutil.Process(server.pid).children():
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
-            if "serve" in one.cmdline():
-                found.add(one.pid)
-    return found
-
-
-async def members(dsn: str) -> set[int]:
-    """The processes that have partitions."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        rows = await connection.fetch("select distinct m.pid from member m join partition p on p.owner = m.name")
-    finally:
-        await connection.close()
-    return {row["pid"] for row in rows}
-
-
-async def settled(server: Server, dsn: str, without: set[int]) -> set[int]:
-    """The two processes that have the partitions, once they do and none of the earlier ones is left."""
-    async with asyncio.timeout(60):
-        while True:
-            found = replicas_of(server)
-            if len(found) == 2 and not found & without and await members(dsn) == found:
-                return found
-            await asyncio.sleep(0.05)
 
 
 async def buy(shop: Shopper, count: int) -> int:
@@ -73,9 +43,9 @@ async def test_replicas_share_a_shop_and_are_replaced_one_by_one_without_a_faile
 ) -> None:
     async with shopper(pair.url) as shop:
         await shop.stock("MUG", 1000)
-        first = await settled(pair, dsn, set())
+        first = await settled(pair, dsn, 2, set())
         os.kill(pair.pid, signal.SIGHUP)
-        rolling = asyncio.create_task(settled(pair, dsn, first))
+        rolling = asyncio.create_task(settled(pair, dsn, 2, first))
         bought = 0
         while not rolling.done():
             bought += await buy(shop, 1)
@@ -94,10 +64,10 @@ async def test_replicas_share_a_shop_and_are_replaced_one_by_one_without_a_faile
 async def test_a_killed_replica_is_replaced_and_its_partitions_answer_again(pair: Server, dsn: str) -> None:
     async with shopper(pair.url) as shop:
         await shop.stock("MUG", 10)
-        before = await settled(pair, dsn, set())
+        before = await settled(pair, dsn, 2, set())
         killed = min(before)
         os.kill(killed, signal.SIGKILL)
-        after = await settled(pair, dsn, {killed})
+        after = await settled(pair, dsn, 2, {killed})
         assert len(after & before) == 1
         assert await buy(shop, 5) == 5
     assert await pair.stop() == 0
