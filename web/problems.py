@@ -37,6 +37,9 @@ KINDS: dict[str, Kind] = {
     "malformed_token": Kind(
         400, "Malformed consistency token", "Send the token exactly as a write gave it in `X-Consistency`."
     ),
+    "invalid_signature": Kind(
+        400, "Invalid signature", "The signature is missing, is too old, or is not one of this very body."
+    ),
     "bad_request": Kind(400, "Bad request", "The request could not be understood."),
     "credentials_required": Kind(401, "Credentials required", "Send `Authorization: Bearer` with the staff key."),
     "invalid_credentials": Kind(401, "Invalid credentials", "The key is not a valid one."),

@@ -104,3 +104,20 @@ async def test_a_database_that_is_away_is_told() -> None:
     member = PostgresMembership("postgresql://nobody@127.0.0.1:1/nothing", "all")
     with pytest.raises(MembershipLost, match="can't be reached"):
         await member.join("one")
+
+
+async def test_a_database_that_says_nothing_is_away_after_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ultramarket.adapters.postgres_membership.ANSWER_SECONDS", 0.05)
+    held = asyncio.Event()
+
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await held.wait()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        member = PostgresMembership(f"postgresql://nobody@127.0.0.1:{port}/nothing?sslmode=disable", "all")
+        with pytest.raises(MembershipLost, match="can't be reached"):
+            await member.join("one")
+        held.set()

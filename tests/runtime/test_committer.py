@@ -36,6 +36,7 @@ from ultramarket.runtime.partitioning import partition_of
 from ultramarket.runtime.poison import ActorFailed
 from ultramarket.runtime.system import Options
 
+DEEP = '{"source":"toy:s","trace":"","body":' + "[" * 50_000 + "]" * 50_000 + "}"
 ONE = Options(committers=1, poison_delays=(0.01, 0.01, 0.01))
 
 
@@ -458,6 +459,30 @@ async def test_an_unreadable_message_is_parked_with_the_reason(shop: Shop, datab
     for row in await database.fetch("select reason from parked"):
         assert row["reason"].startswith("UltraMarketError: this program can't read the message")
     assert shop.courier.calls == []
+
+
+@pytest.mark.parametrize("body", ["these are no words of ours", '{"body":{}}', DEEP])
+async def test_a_message_whose_envelope_is_unreadable_is_parked_and_the_messages_of_others_go_on(
+    shop: Shop, database: Database, body: str
+) -> None:
+    for message, source, text in (
+        ("m1", "toy:s", body),
+        ("m2", "toy:s", '{"source":"toy:s","trace":"","body":{"$type":"Hear","n":1}}'),
+        ("m3", "toy:other", '{"source":"toy:other","trace":"","body":{"$type":"Hear","n":2}}'),
+    ):
+        await database.execute(
+            "insert into outbox (message, kind, no, id, body, source) values ($1, 'toy', $2, 'b', $3, $4)",
+            message, partition_of("toy", "b"), text, source,
+        )  # fmt: skip
+
+    async def parked() -> bool:
+        return bool(await database.fetch("select 1 from parked"))
+
+    await eventually(parked)
+    rows = await database.fetch("select message, source, reason from parked")
+    assert [(row["message"], row["source"]) for row in rows] == [("m1", "toy:s")]
+    assert rows[0]["reason"].startswith("UltraMarketError: this program can't read the message: ")
+    assert await shop.heard("b") == ["toy:other 2"]
 
 
 async def test_a_reason_that_can_not_be_stored_is_written_another_way(shop: Shop, database: Database) -> None:

@@ -1,18 +1,22 @@
 """What happens to work under way in a partition that becomes another process's."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from tests.conformance.toys import Add, Shop, TamperedJournal, running
 from ultramarket.errors import Unavailable
 from ultramarket.ports.asking import Answer
 from ultramarket.ports.journal import ANYBODY, Lane
-from ultramarket.ports.mailbox import Delivery
+from ultramarket.ports.mailbox import Deliver, Delivery
+from ultramarket.ports.membership import MembershipLost, Standing
+from ultramarket.runtime.clock import Clock
 from ultramarket.runtime.following import Following
 from ultramarket.runtime.owner import Owner
+from ultramarket.runtime.ownership import Ownership
 from ultramarket.runtime.partition import Partition
 from ultramarket.runtime.partitioning import partition_of
 from ultramarket.runtime.system import Options
@@ -132,3 +136,109 @@ async def test_a_follower_is_told_that_the_version_can_not_be_read() -> None:
     await answered.wait()
     await following.stop()
     assert [getattr(each, "code", each) for each in answers] == ["database_unavailable"]
+
+
+class Members:
+    """A list of members whose every beat is what a test says."""
+
+    lease_seconds = 10.0
+
+    def __init__(self) -> None:
+        self.standing: Standing | None = None
+
+    async def beat(self, *, owns: bool, figures: Mapping[str, Any]) -> Standing:  # noqa: ARG002 - nobody looks
+        if self.standing is None:
+            raise MembershipLost("The database does not answer.")
+        return self.standing
+
+
+class Door:
+    """A mailbox that knows whether it is consumed."""
+
+    consumed = False
+
+    def ready(self) -> bool:
+        return True
+
+    def open(self, _kind: str, _no: int, _deliver: Deliver) -> None:
+        self.consumed = True
+
+    def close(self, _kind: str, _no: int) -> None:
+        self.consumed = False
+
+
+class Taker:
+    """An owner that gets what it wants."""
+
+    def __init__(self, partition: Partition) -> None:
+        self.partitions = [partition]
+
+    async def adopt(
+        self, _journal: object, wanted: Sequence[tuple[Partition, str | None]], _prepare: object
+    ) -> list[Partition]:
+        for partition, _ in wanted:
+            partition.begin(Lane(partition.kind, partition.no, 1, 0))
+        return [partition for partition, _ in wanted]
+
+    def lose(self, partition: Partition) -> None:
+        partition.leave(Unavailable("not_ready", "Moved."))
+
+
+class Member:
+    """A member `one` that owns the only partition there is, and hears that its beat is answered no more."""
+
+    def __init__(self) -> None:
+        self.members, self.door, self.now = Members(), Door(), 100.0
+        self.partition = Partition("toy", 0, 4, lambda *_: None, lambda _: None)
+        self.ownership = Ownership(
+            "one",
+            self.members,  # type: ignore[arg-type]  # the part of each that it uses
+            None,  # type: ignore[arg-type]  # its connection is open
+            self.door,  # type: ignore[arg-type]
+            [Taker(self.partition)],  # type: ignore[list-item]
+            Clock(lambda: self.now),
+            lambda partition: partition.offer,
+            takes=True,
+            figures=dict,
+        )
+        self.ownership._open = True
+
+    async def beat(self, owner: str | None) -> None:
+        """Beat once, and see it owned by this one, where the database answers at all."""
+        self.members.standing = None if owner is None else Standing({"one": True}, {("toy", 0): owner})
+        await self.ownership._beat()
+
+
+@pytest.fixture
+async def member() -> Member:
+    """A member that has just taken its partition."""
+    member = Member()
+    await member.beat("one")
+    assert (member.partition.lane is None, member.door.consumed) == (False, True)
+    return member
+
+
+async def test_a_member_without_the_database_keeps_what_it_has_while_its_lease_runs(member: Member) -> None:
+    member.now += 9.9
+    await member.beat(None)
+    assert (member.partition.lane is None, member.door.consumed) == (False, True)
+
+
+async def test_a_member_whose_lease_has_run_out_consumes_nothing_that_others_may_have_taken(member: Member) -> None:
+    member.now += 10.1
+    await member.beat(None)
+    assert (member.partition.lane, member.door.consumed) == (None, False)
+
+
+async def test_a_member_that_sees_the_others_again_takes_what_nobody_has_taken(member: Member) -> None:
+    member.now += 10.1
+    await member.beat(None)
+    await member.beat("one")
+    assert (member.partition.lane is None, member.door.consumed) == (False, True)
+
+
+async def test_what_is_another_s_is_consumed_no_more_although_its_lane_was_lost_before(member: Member) -> None:
+    member.partition.lane = None  # as when the connection of its committer broke
+    member.members.standing = Standing({"one": False, "two": True}, {("toy", 0): "two"})
+    await member.ownership._beat()
+    assert not member.door.consumed

@@ -188,7 +188,11 @@ class Store:
         for turn in turns:
             for sent in turn.outbox:
                 self.sent += 1
-                self.enqueue(Pending(self.sent, sent.message, sent.kind, sent.no, sent.id, sent.body), now, sent.source)
+                self.enqueue(
+                    Pending(self.sent, sent.message, sent.kind, sent.no, sent.id, sent.body, sent.source),
+                    now,
+                    sent.source,
+                )
         self.commits += 1
         return now
 

@@ -16,6 +16,12 @@ from ultramarket.adapters.broker_mailbox import BrokerMailbox, queue_of
 from ultramarket.ports.mailbox import Delivery, Mailbox
 from ultramarket.runtime import turn
 
+KEPT = b'{"kind":"toy","no":3,"id":"b","principal":"","trace":"","command_id":"","own":"keep","body":'
+
+
+def deep(begin: bytes) -> bytes:
+    return begin + b"[" * 50_000 + b"]" * 50_000 + b"}"
+
 
 class Contract(MailboxContract):
     """The contract over a broker."""
@@ -173,6 +179,21 @@ async def test_a_message_that_its_owner_can_not_read_is_given_on_as_such(world: 
     sender.offer(Delivery("toy", 3, "b", {"$type": "Newer"}, "toy:a", "", "m", message="m", source="toy:a"))
     await world.rest()
     assert isinstance(found[0].command, turn.Unreadable)
+
+
+@in_a_world
+async def test_what_is_none_of_ours_becomes_a_dead_letter_and_what_comes_behind_it_is_taken(world: World) -> None:
+    found: list[Delivery] = []
+    await world.process("owner", into(found))
+    sender = await world.process("sender")
+    garbage = [b"no words of ours", b'{"kind":"\xff"}', b'{"kind":"nobody","no":3}', deep(b'{"body":'), deep(KEPT)]
+    channel = await (await world.broker.connect("stranger")).channel()
+    for body in garbage:
+        await channel.publish(QUEUE, body)
+    sender.offer(delivery(1))
+    await world.rest()
+    assert hears(found) == [1]
+    assert [item.body for item in world.broker.queues[QUEUE].dead] == garbage
 
 
 @in_a_world

@@ -70,12 +70,16 @@ async def test_a_signed_webhook_is_a_hint_taken_once(client: Client, world: Worl
 async def test_a_webhook_that_is_not_signed_or_too_old_is_refused(client: Client, world: World) -> None:
     event = {"id": "evt_1", "payment": "p"}
     raw, headers = signed(world, event)
-    await problem(await client.post(WEBHOOK, data=raw + b" ", headers=headers), 401, "invalid_credentials")
-    await problem(await client.post(WEBHOOK, data=raw), 401, "invalid_credentials")
+    await problem(await client.post(WEBHOOK, data=raw + b" ", headers=headers), 400, "invalid_signature")
+    await problem(await client.post(WEBHOOK, data=raw), 400, "invalid_signature")
     raw, headers = signed(world, {"id": "evt_2", "payment": "unknown"})
     await problem(await client.post(WEBHOOK, data=raw, headers=headers), 404, "not_found")
-    raw, headers = signed(world, event, late=301)
-    await problem(await client.post(WEBHOOK, data=raw, headers=headers), 401, "invalid_credentials")
+    for late in (301, -400):
+        raw, headers = signed(world, event, late=late)
+        await problem(await client.post(WEBHOOK, data=raw, headers=headers), 400, "invalid_signature")
+    assert [command for _, _, command, _, _ in world.actors.asked if isinstance(command, GatewayHinted)] == [
+        GatewayHinted(event="evt_2")
+    ]
 
 
 async def test_a_signed_webhook_that_can_not_be_is_refused(client: Client, world: World) -> None:

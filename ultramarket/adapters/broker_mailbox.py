@@ -22,7 +22,6 @@ from itertools import count
 from random import Random
 from typing import Any
 
-import msgspec
 import structlog
 
 from ultramarket.adapters.broker_asking import Asking, full, lost_on_its_way
@@ -31,7 +30,7 @@ from ultramarket.adapters.broker_wire import FOLLOW, LOOK, Envelope, delivery_of
 from ultramarket.ports.asking import Answer
 from ultramarket.ports.broker import Broker, BrokerLost, Channel, Connection, Incoming
 from ultramarket.ports.mailbox import Deliver, Delivery
-from ultramarket.runtime.codec import KindCodec
+from ultramarket.runtime.codec import UNREADABLE, KindCodec
 from ultramarket.runtime.owner import CHANCE, Backoff
 from ultramarket.runtime.partitioning import PARTITIONS
 
@@ -314,7 +313,7 @@ class BrokerMailbox:
         try:
             envelope = unseal(incoming.body)
             delivery = delivery_of(envelope, self._codecs)
-        except (msgspec.MsgspecError, KeyError) as error:
+        except (*UNREADABLE, KeyError) as error:
             log.error("none of ours came: a dead letter", queue=queue_of(*key), error=str(error))  # noqa: TRY400 - it says all
             consumer.channel.reject(incoming.tag)
             return

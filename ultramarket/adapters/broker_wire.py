@@ -8,7 +8,7 @@ import msgspec
 from ultramarket.errors import Rejection, Unavailable
 from ultramarket.ports.asking import Answer
 from ultramarket.ports.mailbox import Delivery
-from ultramarket.runtime.codec import KindCodec
+from ultramarket.runtime.codec import UNREADABLE, KindCodec
 from ultramarket.runtime.poison import ActorFailed
 from ultramarket.runtime.turn import Follow, Keep, Look, Unreadable
 
@@ -120,7 +120,7 @@ def delivery_of(envelope: Envelope, codecs: Mapping[str, KindCodec]) -> Delivery
     else:
         try:
             command = codecs[envelope.kind].command(envelope.body)
-        except ValueError as error:  # msgspec's errors are ValueErrors
+        except UNREADABLE as error:
             command = Unreadable(str(error))
     return Delivery(
         envelope.kind,

@@ -186,7 +186,8 @@ class PostgresJournal:
     ) -> list[Pending]:
         """Messages waiting for these partitions, in order."""
         rows = await self._run(
-            "select o.n, o.message, o.kind, o.no, o.id, o.body from unnest($1::text[], $2::int[]) as w(kind, no) "
+            "select o.n, o.message, o.kind, o.no, o.id, o.body, o.source "
+            "from unnest($1::text[], $2::int[]) as w(kind, no) "
             "join outbox o on o.kind = w.kind and o.no = w.no and o.n > $3 "
             "and o.at <= clock_timestamp() - $4::interval order by o.n limit $5",
             *_columns(lanes, 2),

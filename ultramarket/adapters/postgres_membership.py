@@ -73,7 +73,8 @@ class PostgresMembership:
             connection = await asyncpg.connect(
                 self._dsn,
                 server_settings={"application_name": f"ultramarket member {name}"[:63], **KEEPALIVES},
-                timeout=10,
+                timeout=ANSWER_SECONDS,
+                command_timeout=ANSWER_SECONDS,
             )
         except _LOST as error:
             raise MembershipLost(f"The database can't be reached: {error}") from error

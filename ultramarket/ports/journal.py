@@ -207,7 +207,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A message that waits in the outbox; `n` gives the order."""
+    """A message that waits in the outbox; `n` gives the order. Its sender stands in the body, and beside it."""
 
     n: int
     message: str
@@ -215,6 +215,7 @@ class Pending:
     no: int
     id: str
     body: str
+    source: str = ""
 
 
 class Journal(Protocol):

@@ -21,6 +21,9 @@ ANSWER_LIMIT = BODY_LIMIT - 1024
 ID_LIMIT = 200
 """Bytes of an entity's id or an idempotency key: what an index row surely holds."""
 
+UNREADABLE = (ValueError, RecursionError)
+"""What decoding raises: msgspec's errors and those of UTF-8 are ValueErrors; the other comes of too deep a nesting."""
+
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _encoder = msgspec.json.Encoder()
 

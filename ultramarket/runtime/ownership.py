@@ -117,6 +117,14 @@ class Ownership:
         except (MembershipLost, JournalError) as error:
             log.warning("this member can't see the others", error=str(error), lives=self.lives())
             self._open = self._open and not isinstance(error, JournalError)
+            if not self.lives():
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """Stop to work and to consume: others may own it all, and a consumer that stays holds their messages up."""
+        for key, partition in self._partitions.items():
+            self._owner_of[key].lose(partition)
+            self._mailbox.close(*key)
 
     def _can_own(self) -> bool:
         return self._takes and not self._leaving and self._mailbox.ready()
@@ -128,9 +136,10 @@ class Ownership:
         leaving: list[Partition] = []
         for key, partition in self._partitions.items():
             owner = standing.owners.get(key)
-            if partition.lane is not None and owner != self._name:
-                self._owner_of[key].lose(partition)
-                self._mailbox.close(*key)
+            if owner != self._name:
+                if partition.lane is not None:
+                    self._owner_of[key].lose(partition)
+                self._mailbox.close(*key)  # also where its committer was the first to see that it is another's
             # Where nobody can own, everybody keeps what it has.
             wanted = preferred(*key, able) or owner
             if wanted == self._name:

@@ -11,7 +11,7 @@ import structlog
 from ultramarket.ports.journal import Journal, Pending
 from ultramarket.ports.mailbox import Delivery
 from ultramarket.runtime.clock import wait_within
-from ultramarket.runtime.codec import KindCodec, decode_message
+from ultramarket.runtime.codec import UNREADABLE, KindCodec, decode_message
 from ultramarket.runtime.failpoints import failpoint
 from ultramarket.runtime.partition import Pair, Partition
 from ultramarket.runtime.turn import Unreadable
@@ -125,10 +125,12 @@ class Sweeper:
         return stuck
 
     def _delivery(self, row: Pending) -> Delivery:
-        stored = decode_message(row.body)
+        source, trace = row.source, row.message
         try:
+            stored = decode_message(row.body)
+            source, trace = stored.source, stored.trace
             command = self._codecs[row.kind].command(stored.body)
-        except ValueError as error:  # msgspec's errors are ValueErrors
+        except UNREADABLE as error:
             log.exception("unreadable message", message=row.message, kind=row.kind)
             command = Unreadable(str(error))
         return Delivery(
@@ -136,10 +138,10 @@ class Sweeper:
             row.no,
             row.id,
             command,
-            stored.source,
-            stored.trace,
+            source,
+            trace,
             row.message,
             message=row.message,
-            source=stored.source,
+            source=source,
             swept=True,
         )

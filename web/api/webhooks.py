@@ -26,7 +26,7 @@ class SandboxEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 EVENT = Body(SandboxEvent)
 
 
-@operation(body=EVENT, status=204, signature=SIGNATURE, errors=("invalid_credentials",))
+@operation(body=EVENT, status=204, signature=SIGNATURE, errors=("invalid_signature",))
 async def sandbox(request: web.Request) -> web.Response:
     """Take a hint from the sandbox gateway.
 
@@ -36,7 +36,7 @@ async def sandbox(request: web.Request) -> web.Response:
     raw = await read_raw(request)
     given = request.headers.get(SIGNATURE, "")
     if not verify(raw, shop.webhook_secret, given, int(shop.actors.now().timestamp())):
-        refuse("invalid_credentials", f"The header {SIGNATURE} does not sign this body, or it is too old.")
+        refuse("invalid_signature", f"The header {SIGNATURE} does not sign this body, or it is too old.")
     event = await EVENT.read(request)
     answer = await shop.actors.ask(
         "payment",
