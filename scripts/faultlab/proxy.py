@@ -87,7 +87,7 @@ class Proxy:
         delay: Callable[[], float],
     ) -> None:
         try:
-            with suppress(OSError):
+            with suppress(OSError, RuntimeError):  # of uvloop: writing to a transport that its peer has closed
                 while data := await reader.read(CHUNK):
                     if seconds := delay():
                         await asyncio.sleep(seconds)
