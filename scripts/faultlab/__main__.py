@@ -34,7 +34,8 @@ def main(
     if unknown:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there is {', '.join(FAULTS)}.")
     signal.signal(signal.SIGTERM, _interrupt)
-    if not all([make(name, QUICK if quick else WHOLE) for name in names or FAULTS]):
+    held = [make(name, QUICK if quick else WHOLE) for name in names or FAULTS]
+    if not all(held):
         raise typer.Exit(1)
 
 
