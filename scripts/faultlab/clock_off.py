@@ -76,14 +76,16 @@ async def _shop(place: Path, preloaded: Path) -> AsyncIterator[Shop]:
     clock = WrongClock(place / "clock")
     clock.set(OFF_SECONDS)
     async with cluster(place) as it:
-        front, member, *others = await asyncio.gather(
-            it.start("web", "web", settings=SETTINGS),
-            it.start("wrong", "serve", settings={**SETTINGS, **clock.settings(preloaded)}),
-            it.start("one", "serve", settings=SETTINGS),
-            it.start("two", "serve", settings=SETTINGS),
-        )
-        await it.settled(member.pid, *(one.pid for one in others))
-        async with shopping(front, seed=17) as crowd:
+        async with asyncio.TaskGroup() as starts:
+            front = starts.create_task(it.start("web", "web", settings=SETTINGS))
+            wrong = {**SETTINGS, **clock.settings(preloaded)}
+            members = [
+                starts.create_task(it.start(name, "serve", settings=settings))
+                for name, settings in (("wrong", wrong), ("one", SETTINGS), ("two", SETTINGS))
+            ]
+        member = members[0].result()
+        await it.settled(*(one.result().pid for one in members))
+        async with shopping(front.result(), seed=19) as crowd:
             yield Shop(it, crowd, member, clock, Shopper(member.url, crowd.client.session))
 
 

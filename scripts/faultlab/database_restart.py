@@ -61,7 +61,7 @@ async def run(place: Path, size: Size) -> list[Finding]:
         await _restart(it, place, size.away)
 
     findings: list[Finding] = []
-    async with replicas_under_load(place, REPLICAS, seed=16) as (it, crowd):
+    async with replicas_under_load(place, REPLICAS, seed=20) as (it, crowd):
         async with probing(crowd.client, crowd.buyers.memory) as probes:
             for what, many, fault in (
                 ("immediate restart", times, restart),

@@ -112,12 +112,14 @@ async def _shop(place: Path) -> AsyncIterator[tuple[Cluster, Member, Crowd, Shop
     to what it takes over are done as soon as can be.
     """
     async with cluster(place) as it:
-        front, member, *others = await asyncio.gather(
-            it.start("web", "web"), it.start_apart("cut", "serve"), it.start("one", "serve"), it.start("two", "serve")
-        )
-        await it.settled(member.server.pid, *(one.pid for one in others))
-        async with shopping(front, seed=15) as crowd:
-            yield it, member, crowd, Shopper(others[0].url, crowd.client.session, crowd.client.seen)
+        async with asyncio.TaskGroup() as starts:
+            front = starts.create_task(it.start("web", "web"))
+            cut = starts.create_task(it.start_apart("cut", "serve"))
+            one, two = (starts.create_task(it.start(name, "serve")) for name in ("one", "two"))
+        member = cut.result()
+        await it.settled(member.server.pid, one.result().pid, two.result().pid)
+        async with shopping(front.result(), seed=18) as crowd:
+            yield it, member, crowd, Shopper(one.result().url, crowd.client.session, crowd.client.seen)
 
 
 async def _course(it: Cluster, member: Member, probes: Probes, cut: Cut, away: float) -> Course:

@@ -106,18 +106,23 @@ async def test_a_database_that_is_away_is_told() -> None:
         await member.join("one")
 
 
-async def test_a_database_that_says_nothing_is_away_after_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ultramarket.adapters.postgres_membership.ANSWER_SECONDS", 0.05)
-    held = asyncio.Event()
+async def test_a_member_whose_database_says_nothing_hears_so_again_and_again(
+    shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member, silent = PostgresMembership(shop, "all"), asyncio.Event()
+    await member.join("one")
 
-    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await held.wait()
+    async def swallow(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await silent.wait()
         writer.close()
 
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        member = PostgresMembership(f"postgresql://nobody@127.0.0.1:{port}/nothing?sslmode=disable", "all")
-        with pytest.raises(MembershipLost, match="can't be reached"):
-            await member.join("one")
-        held.set()
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    monkeypatch.setattr("ultramarket.adapters.postgres_membership.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(member, "_dsn", f"postgresql://x@127.0.0.1:{server.sockets[0].getsockname()[1]}/x")
+    assert member._connection is not None
+    member._connection.terminate()
+    async with server, asyncio.timeout(5):
+        for _ in range(3):
+            with pytest.raises(MembershipLost, match="can't be reached"):
+                await member.beat(owns=True, figures={})
+        silent.set()

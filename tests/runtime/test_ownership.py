@@ -166,12 +166,15 @@ class Door:
     def close(self, _kind: str, _no: int) -> None:
         self.consumed = False
 
+    async def drain(self, _kind: str, _no: int) -> None:
+        self.consumed = False
+
 
 class Taker:
     """An owner that gets what it wants."""
 
-    def __init__(self, partition: Partition) -> None:
-        self.partitions = [partition]
+    def __init__(self, partitions: list[Partition]) -> None:
+        self.partitions = partitions
 
     async def adopt(
         self, _journal: object, wanted: Sequence[tuple[Partition, str | None]], _prepare: object
@@ -180,22 +183,27 @@ class Taker:
             partition.begin(Lane(partition.kind, partition.no, 1, 0))
         return [partition for partition, _ in wanted]
 
+    async def hand_over(self, _journal: object, partitions: Sequence[Partition]) -> None:
+        for partition in partitions:
+            self.lose(partition)
+
     def lose(self, partition: Partition) -> None:
         partition.leave(Unavailable("not_ready", "Moved."))
 
 
 class Member:
-    """A member `one` that owns the only partition there is, and hears that its beat is answered no more."""
+    """A member `one` of a shop with so many partitions."""
 
-    def __init__(self) -> None:
+    def __init__(self, partitions: int = 1) -> None:
         self.members, self.door, self.now = Members(), Door(), 100.0
-        self.partition = Partition("toy", 0, 4, lambda *_: None, lambda _: None)
+        self.partitions = [Partition("toy", no, 4, lambda *_: None, lambda _: None) for no in range(partitions)]
+        self.partition = self.partitions[0]
         self.ownership = Ownership(
             "one",
             self.members,  # type: ignore[arg-type]  # the part of each that it uses
             None,  # type: ignore[arg-type]  # its connection is open
             self.door,  # type: ignore[arg-type]
-            [Taker(self.partition)],  # type: ignore[list-item]
+            [Taker(self.partitions)],  # type: ignore[list-item]
             Clock(lambda: self.now),
             lambda partition: partition.offer,
             takes=True,
@@ -203,9 +211,15 @@ class Member:
         )
         self.ownership._open = True
 
-    async def beat(self, owner: str | None) -> None:
-        """Beat once, and see it owned by this one, where the database answers at all."""
-        self.members.standing = None if owner is None else Standing({"one": True}, {("toy", 0): owner})
+    @property
+    def owned(self) -> int:
+        """How many partitions are its own."""
+        return sum(partition.lane is not None for partition in self.partitions)
+
+    async def beat(self, owner: str | None, **members: bool) -> None:
+        """Beat once, and see this owner at every partition; None: the database does not answer."""
+        owners = {("toy", partition.no): owner for partition in self.partitions}
+        self.members.standing = None if owner is None else Standing(members or {"one": True}, owners)
         await self.ownership._beat()
 
 
@@ -239,6 +253,21 @@ async def test_a_member_that_sees_the_others_again_takes_what_nobody_has_taken(m
 
 async def test_what_is_another_s_is_consumed_no_more_although_its_lane_was_lost_before(member: Member) -> None:
     member.partition.lane = None  # as when the connection of its committer broke
-    member.members.standing = Standing({"one": False, "two": True}, {("toy", 0): "two"})
-    await member.ownership._beat()
+    await member.beat("two", one=False, two=True)
     assert not member.door.consumed
+
+
+async def test_a_lease_is_renewed_after_a_dozen_partitions_were_taken_or_handed_over() -> None:
+    member = Member(30)
+    taken = []
+    for _ in range(3):
+        await member.beat("one")
+        taken.append(member.owned)
+    assert taken == [12, 24, 30]
+    left = []
+    for _ in range(3):
+        owners = {("toy", partition.no): partition.lane and "one" for partition in member.partitions}
+        member.members.standing = Standing({"one": False, "two": True}, owners)
+        await member.ownership._beat()
+        left.append(member.owned)
+    assert left == [18, 6, 0]

@@ -17,6 +17,8 @@ from ultramarket.ports.mailbox import Delivery, Mailbox
 from ultramarket.runtime import turn
 
 KEPT = b'{"kind":"toy","no":3,"id":"b","principal":"","trace":"","command_id":"","own":"keep","body":'
+LOST = KEPT + b'0,"reply_to":"' + b"x" * 256 + b'"}'
+"""No queue can have the name that its answer would go to."""
 
 
 def deep(begin: bytes) -> bytes:
@@ -186,7 +188,14 @@ async def test_what_is_none_of_ours_becomes_a_dead_letter_and_what_comes_behind_
     found: list[Delivery] = []
     await world.process("owner", into(found))
     sender = await world.process("sender")
-    garbage = [b"no words of ours", b'{"kind":"\xff"}', b'{"kind":"nobody","no":3}', deep(b'{"body":'), deep(KEPT)]
+    garbage = [
+        b"no words of ours",
+        b'{"kind":"\xff"}',
+        b'{"kind":"nobody","no":3}',
+        deep(b'{"body":'),
+        deep(KEPT),
+        LOST,
+    ]
     channel = await (await world.broker.connect("stranger")).channel()
     for body in garbage:
         await channel.publish(QUEUE, body)

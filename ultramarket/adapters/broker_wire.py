@@ -1,7 +1,7 @@
 """How deliveries and answers travel over a broker: JSON, the command in the codec of its kind."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -39,7 +39,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     deadline: float | None = None
     message: str | None = None
     source: str = ""
-    reply_to: str = ""
+    reply_to: Annotated[str, msgspec.Meta(max_length=60)] = ""  # AMQP takes 255 bytes, and a character has up to four
     ask: int = 0
 
 

@@ -20,6 +20,8 @@ from ultramarket.ports.membership import MembershipLost, Standing
 
 LEASE_SECONDS = 10.0
 ANSWER_SECONDS = 3.0
+CONNECT_SECONDS = 10.0
+"""What a process that starts waits for the database; one that runs has to know soon that its lease is over."""
 FORGET_SECONDS = 60
 """After this time the rows of the dead are removed."""
 
@@ -69,29 +71,12 @@ class PostgresMembership:
             MembershipLost: the database can't be reached.
         """
         self._name = name
-        try:
-            connection = await asyncpg.connect(
-                self._dsn,
-                server_settings={"application_name": f"ultramarket member {name}"[:63], **KEEPALIVES},
-                timeout=ANSWER_SECONDS,
-                command_timeout=ANSWER_SECONDS,
-            )
-        except _LOST as error:
-            raise MembershipLost(f"The database can't be reached: {error}") from error
-        try:
-            await _enter(connection, name)
-        except _LOST as error:
-            connection.terminate()
-            raise MembershipLost(f"The database broke the connection: {error}") from error
-        except BaseException:
-            connection.terminate()
-            raise
-        self._connection = connection
+        await self._join(CONNECT_SECONDS)
 
     async def beat(self, *, owns: bool, figures: Mapping[str, Any]) -> Standing:
         """Renew the lease, and see how things stand."""
         if self._connection is None or self._connection.is_closed():
-            await self.join(self._name)
+            await self._join(ANSWER_SECONDS)
         connection = self._connection
         assert connection is not None  # noqa: S101 - we have joined
         told = msgspec.json.encode({**figures, "memory": _memory()}).decode()
@@ -122,6 +107,26 @@ class PostgresMembership:
             pass  # the lease runs out by itself
         finally:
             connection.terminate()
+
+    async def _join(self, seconds: float) -> None:
+        try:
+            connection = await asyncpg.connect(
+                self._dsn,
+                server_settings={"application_name": f"ultramarket member {self._name}"[:63], **KEEPALIVES},
+                timeout=seconds,
+                command_timeout=seconds,
+            )
+        except _LOST as error:
+            raise MembershipLost(f"The database can't be reached: {error}") from error
+        try:
+            await _enter(connection, self._name)
+        except _LOST as error:
+            connection.terminate()
+            raise MembershipLost(f"The database broke the connection: {error}") from error
+        except BaseException:
+            connection.terminate()
+            raise
+        self._connection = connection
 
 
 async def _enter(connection: "asyncpg.Connection[Any]", name: str) -> None:
