@@ -18,11 +18,12 @@ class Used:
     """What was used up to a moment, or between two.
 
     Attributes:
-        python: CPU seconds of the process that serves.
+        python: CPU seconds of the process that serves, or of a parent and its replicas.
         postgres: CPU seconds of all processes of the database server.
         wal: bytes of write-ahead log.
         transactions: transactions committed in the database.
         client: CPU seconds of this process, which asks; 0 where it is the one that serves.
+        broker: CPU seconds of the broker, where there is one.
     """
 
     python: float = 0.0
@@ -30,6 +31,7 @@ class Used:
     wal: float = 0
     transactions: float = 0
     client: float = 0.0
+    broker: float = 0.0
 
     def __add__(self, other: "Used") -> "Used":
         return Used(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(Used)))
@@ -43,24 +45,50 @@ class Used:
 
 
 class Meter:
-    """Reads what a process and the database server of a connection have used so far."""
+    """Reads what a process and the database server of a connection have used so far.
 
-    def __init__(self, server: int, postgres: int, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    Args:
+        server: pid of the process.
+        postgres: pid of the database's first process.
+        connection: to the database.
+        broker: pid of the broker, where there is one; then what the server's children use counts, too.
+    """
+
+    def __init__(
+        self,
+        server: int,
+        postgres: int,
+        connection: "asyncpg.Connection[asyncpg.Record]",
+        broker: int | None = None,
+    ) -> None:
         self._server = psutil.Process(server)
         self._postgres = psutil.Process(postgres)
+        self._broker = None if broker is None else psutil.Process(broker)
         self._connection = connection
 
     async def read(self) -> Used:
         """The figures of this moment; the transactions are behind by up to a second."""
         row = await self._connection.fetchrow(_ACTIVITY)
         assert row is not None  # noqa: S101 - a select without a condition
-        own = self._server.cpu_times()
         client = 0.0 if self._server.pid == os.getpid() else time.process_time()
-        return Used(own.user + own.system, _with_children(self._postgres), row["wal"], row["transactions"], client)
+        return Used(
+            _alone(self._server) if self._broker is None else _with_children(self._server),
+            _with_children(self._postgres),
+            row["wal"],
+            row["transactions"],
+            client,
+            0.0 if self._broker is None else _alone(self._broker),
+        )
 
     def resident(self) -> float:
         """MiB of memory that the process that serves has (RSS)."""
         return float(self._server.memory_info().rss / (1 << 20))
+
+
+def _alone(process: psutil.Process) -> float:
+    """CPU seconds of a process."""
+    own = process.cpu_times()
+    return float(own.user + own.system)
 
 
 def _with_children(process: psutil.Process) -> float:

@@ -70,9 +70,11 @@ async def run(place: Path, size: Size) -> list[Finding]:
             ):
                 courses = []
                 for _ in range(many):
+                    if size.judged and (courses or findings):
+                        await asyncio.sleep(APART_SECONDS)
                     courses.append(await _course(it, crowd, probes, fault))
-                    await asyncio.sleep(APART_SECONDS if size.judged else 0.0)
-                findings += _told(f"{FAULT}: {what}, {many} times", courses, judged=size.judged)
+                often = f", {many} times" if many > 1 else ""
+                findings += _told(f"{FAULT}: {what}{often}", courses, judged=size.judged)
         findings += await afterwards(crowd, it.dsn, FAULT)
     return findings
 

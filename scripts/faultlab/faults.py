@@ -9,6 +9,7 @@ from scripts.faultlab import (
     database_restart,
     frozen,
     full_disk,
+    gateway_faults,
     killed_inside,
     network_cut,
     overload,
@@ -41,6 +42,7 @@ OF_REPLICAS: dict[str, tuple[str, Fault]] = {
     "poison": ("messages that nobody can read, in the outbox and the queues", poison.run),
     "database-restart": ("PostgreSQL is restarted, stays away, hangs up", database_restart.run),
     "network-cut": ("a replica's ways to the broker and the database are cut", network_cut.run),
+    "gateway": ("the gateway hangs, is late, loses answers, and sends webhooks, forged ones too", gateway_faults.run),
     "clock-off": ("a replica's clock is ten minutes wrong", clock_off.run),
 }
 FAULTS = {**OF_ONE_PROCESS, **OF_REPLICAS}
