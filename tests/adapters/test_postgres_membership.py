@@ -100,6 +100,22 @@ async def test_members_and_a_process_that_shares_with_nobody_exclude_each_other(
     await member.leave()
 
 
+async def test_the_others_hear_when_a_member_tells_that_partitions_are_free(shop: str) -> None:
+    one, other = PostgresMembership(shop, "all"), PostgresMembership(shop, "all")
+    heard, echo = asyncio.Event(), asyncio.Event()
+    one.heard, other.heard = echo.set, heard.set
+    await one.tell()  # nobody yet: not a member
+    await one.join("one")
+    await other.join("other")
+    await one.tell()
+    async with asyncio.timeout(5):
+        await heard.wait()
+    await one.beat(owns=True, figures={})
+    assert not echo.is_set()
+    await one.leave()
+    await other.leave()
+
+
 async def test_a_database_that_is_away_is_told() -> None:
     member = PostgresMembership("postgresql://nobody@127.0.0.1:1/nothing", "all")
     with pytest.raises(MembershipLost, match="can't be reached"):

@@ -145,6 +145,11 @@ class Members:
 
     def __init__(self) -> None:
         self.standing: Standing | None = None
+        self.told = 0
+        self.heard = lambda: None
+
+    async def tell(self) -> None:
+        self.told += 1
 
     async def beat(self, *, owns: bool, figures: Mapping[str, Any]) -> Standing:  # noqa: ARG002 - nobody looks
         if self.standing is None:
@@ -271,3 +276,4 @@ async def test_a_lease_is_renewed_after_a_dozen_partitions_were_taken_or_handed_
         await member.ownership._beat()
         left.append(member.owned)
     assert left == [18, 6, 0]
+    assert member.members.told == 3

@@ -4,10 +4,11 @@ The lock tells at once that a process died, as its connection ends with it; the 
 or can't be reached.
 """
 
+import contextlib
 import os
 import resource
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ where m.lease_until > now() and exists (
     and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('member:' || m.name, 0))
 """
 _OWNERS = "select kind, no, owner from partition"
+_CHANNEL = "ultramarket_members"
+_TELL = f"select pg_notify('{_CHANNEL}', $1)"
 
 
 class PostgresMembership:
@@ -62,6 +65,7 @@ class PostgresMembership:
         self._name = ""
         self._connection: asyncpg.Connection[Any] | None = None
         self._beats = 0
+        self.heard: Callable[[], None] = lambda: None
 
     async def join(self, name: str) -> None:
         """Open the session that shows that we live.
@@ -96,6 +100,13 @@ class PostgresMembership:
             {(row["kind"], row["no"]): row["owner"] for row in owners},
         )
 
+    async def tell(self) -> None:
+        """Tell the other members that partitions are free."""
+        if self._connection is not None:
+            # The next beat finds out what became of the session, and the others see with theirs what is free.
+            with contextlib.suppress(*_LOST):
+                await self._connection.execute(_TELL, self._name, timeout=ANSWER_SECONDS)
+
     async def leave(self) -> None:
         """Take the row away and end the session."""
         connection, self._connection = self._connection, None
@@ -120,6 +131,7 @@ class PostgresMembership:
             raise MembershipLost(f"The database can't be reached: {error}") from error
         try:
             await _enter(connection, self._name)
+            await connection.add_listener(_CHANNEL, self._hear)
         except _LOST as error:
             connection.terminate()
             raise MembershipLost(f"The database broke the connection: {error}") from error
@@ -127,6 +139,10 @@ class PostgresMembership:
             connection.terminate()
             raise
         self._connection = connection
+
+    def _hear(self, _connection: object, _pid: int, _channel: str, sender: object) -> None:
+        if sender != self._name:
+            self.heard()
 
 
 async def _enter(connection: "asyncpg.Connection[Any]", name: str) -> None:

@@ -1,6 +1,6 @@
 """Who takes part in a shop, and who owns which partition: what several processes need to share the work."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,6 +33,8 @@ class Membership(Protocol):
 
     lease_seconds: float
     """How long a beat is good for."""
+    heard: Callable[[], None]
+    """Called when another member tells that it let go of partitions. It may be missed: the next beat shows as much."""
 
     async def join(self, name: str) -> None:
         """Become a member.
@@ -53,6 +55,10 @@ class Membership(Protocol):
         Raises:
             MembershipLost: the store can't be reached.
         """
+        ...
+
+    async def tell(self) -> None:
+        """Tell the other members that partitions are free, so that they need not wait for their next beat."""
         ...
 
     async def leave(self) -> None:

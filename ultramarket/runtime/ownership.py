@@ -72,6 +72,7 @@ class Ownership:
         self._open = False
         self._lease_until = 0.0
         self._hurry = asyncio.Event()
+        membership.heard = self._hurry.set
         self._leaving = False
         self._turn = asyncio.Lock()
         self.settled = asyncio.Event()
@@ -185,6 +186,7 @@ class Ownership:
         for owner in self._owners:
             ours = [p for p in partitions if self._owner_of[p.kind, p.no] is owner]
             await owner.hand_over(self._journal, ours)
+        await self._membership.tell()
 
     async def _hold_sent(self, sources: Collection[tuple[str, int]]) -> None:
         """Hold what the last owner's entities sent to ours, and is still under way: ours must not overtake it.
