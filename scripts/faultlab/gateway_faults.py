@@ -30,7 +30,7 @@ METHODS = ("ok", "hang", "slow", "lost_answer", "unavailable", "declined", "requ
 """How the gateway behaves, by the method of the payment; see `ultramarket.adapters.sandbox`."""
 GATEWAY_SECONDS = 3.5
 """After which the shop gives a call up: those that hang, but not those of `slow`, which are answered after three."""
-ACTION_SECONDS = 10
+ACTION_SECONDS = 5
 """For buyers who have to act: long enough for those whom only a webhook tells of."""
 PATIENCE_SECONDS = 300.0
 POLL_SECONDS = 0.05

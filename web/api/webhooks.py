@@ -26,11 +26,12 @@ class SandboxEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 EVENT = Body(SandboxEvent)
 
 
-@operation(body=EVENT, status=204, signature=SIGNATURE, errors=("invalid_signature",))
+@operation(body=EVENT, status=204, signature=SIGNATURE, errors=("invalid_signature", "in_progress"))
 async def sandbox(request: web.Request) -> web.Response:
     """Take a hint from the sandbox gateway.
 
-    `Sandbox-Signature` is `t=<seconds since 1970>,v1=<HMAC-SHA256 of "t.body">`. The same event again changes nothing.
+    `Sandbox-Signature` is `t=<seconds since 1970>,v1=<HMAC-SHA256 of "t.body">`. The same event again changes nothing;
+    while the first is being taken it gets 409 `in_progress`: send it again later, as after any answer but 2xx.
     """
     shop = request.app[SHOP]
     raw = await read_raw(request)
