@@ -10,7 +10,18 @@ import asyncpg
 import msgspec
 import pytest
 
-from scripts.benchmarks import add_to_cart, checkout, entities, hot_sku, importing, mixed, orders, products, start
+from scripts.benchmarks import (
+    add_to_cart,
+    checkout,
+    entities,
+    hot_sku,
+    importing,
+    mixed,
+    orders,
+    products,
+    replicas,
+    start,
+)
 from scripts.benchmarks.__main__ import BENCHMARKS, main
 from scripts.benchmarks.histories import stopped_database
 from scripts.benchmarks.rows import Figures, Row, Size
@@ -133,6 +144,24 @@ async def test_both_starts_are_measured(tmp_path: Path) -> None:
     assert [row.name for row in rows] == ["start, cold", "start, warm"]
     for row in rows:
         check(row)
+
+
+@pytest.mark.usefixtures("rabbitmq_url")
+async def test_a_front_end_and_a_worker_are_measured_and_no_request_skips_the_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "PLANS", {replicas.APART: replicas.PLANS[replicas.APART]})
+    rows = await replicas.run(tmp_path, TINY, "warning")
+    assert [row.name for row in rows] == [
+        "add to cart, a front end and a worker",
+        "CPU of a round trip over the broker",
+        "through one partition, a front end and a worker",
+        "checkouts, 32 at a time, a front end and a worker",
+    ]
+    assert "; 0% of the requests skip the broker" in rows[0].conditions
+    for row in rows:
+        if row.name != "CPU of a round trip over the broker":  # the difference of two that so few requests take
+            check(row)
 
 
 async def wrong(dsn: str) -> list[str]:
