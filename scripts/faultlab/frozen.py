@@ -10,7 +10,7 @@ from scripts.benchmarks.rounds import percentile
 from scripts.faultlab.cluster import Cluster, cluster
 from scripts.faultlab.crowd import afterwards, shopping
 from scripts.faultlab.findings import Finding, Size
-from scripts.faultlab.probes import Probes, probing
+from scripts.faultlab.probes import PAUSE_SECONDS, Probes, probing
 from scripts.faultlab.replica_killed import all_settled, replicas_under_load
 from tests.e2e.replicas import replicas_of
 
@@ -83,22 +83,28 @@ async def _alone(place: Path, size: Size) -> list[Finding]:
     ]
 
 
-async def _freeze(it: Cluster, probes: Probes, victim: int) -> list[float]:
-    """Stop a process; gives the longest write to each of its carts until all of them were written to."""
+async def _freeze(it: Cluster, probes: Probes, victim: int) -> tuple[list[float], float]:
+    """Stop a process at any moment of what the writers do, and wait until all of its carts were written to.
+
+    Gives the longest write since then to each of them, and the longest of those in flight when it stopped, in seconds.
+    """
+    await probes.all_written(set(probes.carts))  # the first writes of all of them set out together
+    await asyncio.sleep(PAUSE_SECONDS)
     theirs = probes.of({partition for partition, pid in (await it.owners()).items() if pid == victim})
     began = perf_counter()
     os.kill(victim, signal.SIGSTOP)
     async with asyncio.timeout(AGAIN_SECONDS):
         await probes.all_written(theirs)
-    return probes.longest(theirs, began)
+    return probes.longest(theirs, began), probes.in_flight(began)
 
 
-def _answered(fault: str, took: list[float], most: float, size: Size) -> Finding:
+def _answered(fault: str, course: tuple[list[float], float], most: float, size: Size) -> Finding:
+    took, in_flight = course
     slowest = percentile(took, 0.99)
     return Finding(
         fault=fault,
         must=f"its partitions answer again in <= {most:.0f} s",
-        measured=f"the longest write to each of {len(took)} carts that it owned: p50 {percentile(took, 0.5):.2f} s, "
-        f"p99 {slowest:.2f} s",
+        measured=f"the longest write since then to each of {len(took)} carts that it owned: p50 "
+        f"{percentile(took, 0.5):.2f} s, p99 {slowest:.2f} s; those in flight when it stopped: at most {in_flight:.2f} s",
         held=slowest <= most if size.judged else None,
     )
