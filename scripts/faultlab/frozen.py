@@ -105,6 +105,6 @@ def _answered(fault: str, course: tuple[list[float], float], most: float, size: 
         fault=fault,
         must=f"its partitions answer again in <= {most:.0f} s",
         measured=f"the longest write since then to each of {len(took)} carts that it owned: p50 "
-        f"{percentile(took, 0.5):.2f} s, p99 {slowest:.2f} s; those in flight when it stopped: at most {in_flight:.2f} s",
+        f"{percentile(took, 0.5):.2f} s, p99 {slowest:.2f} s; those in flight then: at most {in_flight:.2f} s",
         held=slowest <= most if size.judged else None,
     )
