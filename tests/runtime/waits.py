@@ -30,6 +30,9 @@ _BY_REASON: dict[str, tuple[Wait, ...]] = {
     "reads only, or takes numbers of a sequence: a crash leaves a gap in them": (
         ("reader", "Reader._asked", "read()"),
     ),
+    "a hint that may get lost: the others' next beat shows as much": (
+        ("ownership", "Ownership._hand_over", "self._membership.tell()"),
+    ),
     LATER: (
         ("following", "Following._answer", "anext(versions)"),
         ("following", "Following._next", "asyncio.sleep(AGAIN_SECONDS)"),
