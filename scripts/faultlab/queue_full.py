@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -115,7 +116,7 @@ async def _stuck(it: Cluster, broker: Managed, owner: Server, no: int) -> AsyncI
             channel = await standing.channel()
             await channel.set_qos(prefetch_count=1)
             held = asyncio.Event()
-            await (await channel.get_queue(queue)).consume(lambda _: _hold(held))
+            await (await channel.get_queue(queue)).consume(partial(_hold, held))
             await broker.close_connections(name)
             async with asyncio.timeout(SETTLE_SECONDS):
                 await held.wait()
@@ -124,7 +125,7 @@ async def _stuck(it: Cluster, broker: Managed, owner: Server, no: int) -> AsyncI
         await broker.unlimit()
 
 
-async def _hold(held: asyncio.Event) -> None:
+async def _hold(held: asyncio.Event, _message: object) -> None:
     held.set()
 
 

@@ -260,20 +260,3 @@ async def test_what_is_another_s_is_consumed_no_more_although_its_lane_was_lost_
     member.partition.lane = None  # as when the connection of its committer broke
     await member.beat("two", one=False, two=True)
     assert not member.door.consumed
-
-
-async def test_a_lease_is_renewed_after_a_dozen_partitions_were_taken_or_handed_over() -> None:
-    member = Member(30)
-    taken = []
-    for _ in range(3):
-        await member.beat("one")
-        taken.append(member.owned)
-    assert taken == [12, 24, 30]
-    left = []
-    for _ in range(3):
-        owners = {("toy", partition.no): partition.lane and "one" for partition in member.partitions}
-        member.members.standing = Standing({"one": False, "two": True}, owners)
-        await member.ownership._beat()
-        left.append(member.owned)
-    assert left == [18, 6, 0]
-    assert member.members.told == 3

@@ -24,8 +24,6 @@ from ultramarket.runtime.rendezvous import preferred
 log = structlog.get_logger()
 
 BEAT_SECONDS = 0.5
-AT_ONCE = 12
-"""Partitions that are handed over, and taken, between two beats: each is a round trip, and the lease has to hold."""
 FIRST_SECONDS = 30.0
 """How long a start waits until it stands among the members."""
 
@@ -152,10 +150,10 @@ class Ownership:
                 leaving.append(partition)
             elif owner == self._name and wanted is not None and self._takes:
                 taking.append((partition, owner))  # ours by name only: taken to be handed over with the next beat
-        await self._hand_over(leaving[:AT_ONCE])
-        await self._take(taking[:AT_ONCE])
-        if taking or leaving[AT_ONCE:]:
-            self._hurry.set()  # see at once whether it is so, and go on
+        await self._hand_over(leaving)
+        await self._take(taking)
+        if taking:
+            self._hurry.set()  # see at once whether it is so
         if self._has_its_own(able):
             self.settled.set()
 
