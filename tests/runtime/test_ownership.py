@@ -243,19 +243,6 @@ async def test_a_member_without_the_database_keeps_what_it_has_while_its_lease_r
     assert (member.partition.lane is None, member.door.consumed) == (False, True)
 
 
-async def test_a_member_whose_lease_has_run_out_consumes_nothing_that_others_may_have_taken(member: Member) -> None:
-    member.now += 10.1
-    await member.beat(None)
-    assert (member.partition.lane, member.door.consumed) == (None, False)
-
-
-async def test_a_member_that_sees_the_others_again_takes_what_nobody_has_taken(member: Member) -> None:
-    member.now += 10.1
-    await member.beat(None)
-    await member.beat("one")
-    assert (member.partition.lane is None, member.door.consumed) == (False, True)
-
-
 async def test_what_is_another_s_is_consumed_no_more_although_its_lane_was_lost_before(member: Member) -> None:
     member.partition.lane = None  # as when the connection of its committer broke
     await member.beat("two", one=False, two=True)

@@ -14,7 +14,7 @@ When a delivery is acknowledged:
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -336,28 +336,23 @@ class BrokerMailbox:
             delivery.answer(full())
 
     def _reply(self, envelope: Envelope, consumer: Consumer, tag: int, answer: Answer | Exception) -> None:
-        """Answer, and acknowledge once the broker has the answer: if we die before, the next owner answers."""
+        """Answer, then acknowledge; an answer that gets lost is missed by its asker's deadline."""
+        self._tell(envelope, answer)
+        _acknowledge(consumer.channel, tag)
+        consumer.open -= 1
+        if consumer.open == 0:
+            consumer.answered.set()
 
-        def settle() -> None:
-            _acknowledge(consumer.channel, tag)
-            consumer.open -= 1
-            if consumer.open == 0:
-                consumer.answered.set()
-
-        self._tell(envelope, answer, settle)
-
-    def _tell(self, envelope: Envelope, answer: Answer | Exception, settle: Callable[[], None] = lambda: None) -> None:
-        """Publish an answer, and settle however that ends; one that gets lost is missed by its asker's deadline."""
-        letter = Letter(
-            envelope.reply_to,
-            seal_reply(envelope.ask, answer),
-            f"reply {envelope.reply_to} {envelope.ask}",
-            mandatory=False,
-            failed=lambda _: settle(),
-            sent=settle,
+    def _tell(self, envelope: Envelope, answer: Answer | Exception) -> None:
+        self._publisher.post(
+            Letter(
+                envelope.reply_to,
+                seal_reply(envelope.ask, answer),
+                f"reply {envelope.reply_to} {envelope.ask}",
+                mandatory=False,
+                failed=lambda _: None,
+            )
         )
-        if not self._publisher.post(letter):
-            settle()
 
 
 def _acknowledge(channel: Channel, tag: int) -> None:

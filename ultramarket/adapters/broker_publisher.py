@@ -30,7 +30,6 @@ class Letter:
         lane: letters of one lane are published one after the other, each after the confirm of the one before.
         wanted: whether it is still worth sending.
         failed: told when it could not be published, or nobody knows; None where it is to be tried until it is.
-        sent: told when it was.
     """
 
     queue: str
@@ -39,7 +38,6 @@ class Letter:
     mandatory: bool = True
     wanted: Callable[[], bool] = lambda: True
     failed: Callable[[BrokerError], None] | None = None
-    sent: Callable[[], None] = lambda: None
 
 
 async def again_and_again(
@@ -150,7 +148,6 @@ class Publisher:
         self._under_way -= 1
         error = confirm.exception()
         if error is None:
-            letter.sent()
             self._done(lane)
         elif not isinstance(error, BrokerError):
             raise error

@@ -118,14 +118,6 @@ class Ownership:
         except (MembershipLost, JournalError) as error:
             log.warning("this member can't see the others", error=str(error), lives=self.lives())
             self._open = self._open and not isinstance(error, JournalError)
-            if not self.lives():
-                self._let_go()
-
-    def _let_go(self) -> None:
-        """Stop to work and to consume: others may own it all, and a consumer that stays holds their messages up."""
-        for key, partition in self._partitions.items():
-            self._owner_of[key].lose(partition)
-            self._mailbox.close(*key)
 
     def _can_own(self) -> bool:
         return self._takes and not self._leaving and self._mailbox.ready()
