@@ -47,6 +47,9 @@ from web.services import Shop
 if TYPE_CHECKING:
     from ultramarket.adapters.rabbitmq import RabbitMq
 
+SANDBOX_CONNECTIONS = 4
+"""Connections of the sandbox gateway: it plays the world outside, and must not make the shop's own statements wait."""
+
 log = structlog.get_logger()
 
 
@@ -136,8 +139,13 @@ async def platform(settings: Settings, dsn: str, role: Role = Role.ALL) -> Async
             beside.append(lock.keep())
         database = await PostgresDatabase.connect(dsn, max_size=settings.database_connections)
         stack.push_async_callback(database.close)
+        # What the shop has heard is on the disk once the shop's own commit is; what it has not heard, it asks again.
+        outside = await PostgresDatabase.connect(
+            dsn, max_size=SANDBOX_CONNECTIONS, application_name="sandbox gateway", waits_for_disk=False
+        )
+        stack.push_async_callback(outside.close)
         await upkeep(database, PARTITIONS)
-        assembly = _Assembly(settings, dsn, database, secret, role)
+        assembly = _Assembly(settings, dsn, database, SandboxGateway(outside), secret, role)
         await assembly.vault.prove()
         if isinstance(assembly.mailbox, BrokerMailbox):
             await _rabbit(settings).prepare(assembly.mailbox.queues)
@@ -160,12 +168,20 @@ async def platform(settings: Settings, dsn: str, role: Role = Role.ALL) -> Async
 class _Assembly:
     """The parts of a platform, put together and not yet started."""
 
-    def __init__(self, settings: Settings, dsn: str, database: PostgresDatabase, secret: bytes, role: Role) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        dsn: str,
+        database: PostgresDatabase,
+        sandbox: SandboxGateway,
+        secret: bytes,
+        role: Role,
+    ) -> None:
         self._settings = settings
         self._database = database
         self._secret = secret
         self.rules = settings.shop
-        self.sandbox = SandboxGateway(database)
+        self.sandbox = sandbox
         self.vault = PostgresVault(database, secret)
         self.uploads = PostgresUploads(database)
         language = (self.rules.channel("default") or self.rules.channels[0]).language

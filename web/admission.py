@@ -40,8 +40,16 @@ class Kind(IntEnum):
     """Reads, pages and new carts."""
 
 
-SHARES = {Kind.REPEAT: 1.5, Kind.CHECKOUT: 1.0, Kind.CART: 0.8, Kind.BROWSING: 0.6}
-"""How full it may be, as a share of the limit, for a request of this kind to come in."""
+SHARES = {
+    Kind.REPEAT: (1.5, 1.5),
+    Kind.CHECKOUT: (1.0, 1.0),
+    Kind.CART: (0.9, 0.75),
+    Kind.BROWSING: (0.8, 0.45),
+}
+"""How full it may be, as a share of the limit, for a request of this kind to come in: while nobody is sent away, as
+chance alone brings many at once and they are soon done; and where nearly everybody is, as the queue would stay."""
+NEWEST = 500
+"""Of about so many requests the share of those that were sent away counts."""
 
 _CHECKOUT = ("/api/v1/orders/", "/api/v1/payments/", "/api/v1/webhooks/")
 _OPERATION = ("/health/live", "/health/ready", "/metrics")
@@ -84,7 +92,9 @@ class Admission:
         self.refused = dict.fromkeys(Kind, 0)
         self._most_connections = connections
         self._clock = clock
-        self._room = {kind: max(1.0, limit * share) for kind, share in SHARES.items()}
+        self._calm = {kind: max(1.0, limit * calm) for kind, (calm, _) in SHARES.items()}
+        self._rush = {kind: max(1.0, limit * rush) for kind, (_, rush) in SHARES.items()}
+        self._away = 0.0
         self._held: dict[int, float] = {}
         self._tickets = 0
         self._told = -TELL_SECONDS
@@ -114,10 +124,14 @@ class Admission:
         if key is not None and _short(key) in self._repeats:
             kind = Kind.REPEAT
         now = self._clock()
-        if len(self._held) >= self._room[kind]:
+        calm, rush = self._calm[kind], self._rush[kind]
+        room = calm - (calm - rush) * self._away
+        if len(self._held) >= room:
             self._let_go(now - HOLD_SECONDS)
-            if len(self._held) >= self._room[kind]:
+            if len(self._held) >= room:
+                self._away += (1.0 - self._away) / NEWEST
                 return 0
+        self._away -= self._away / NEWEST
         self._tickets += 1
         self._held[self._tickets] = now
         return self._tickets

@@ -2,7 +2,7 @@
 
 import pytest
 
-from web.admission import HOLD_SECONDS, REPEATS, SPARE_CONNECTIONS, Admission, Kind, kind_of
+from web.admission import HOLD_SECONDS, NEWEST, REPEATS, SPARE_CONNECTIONS, Admission, Kind, kind_of
 
 
 class Clock:
@@ -31,16 +31,38 @@ def fill(admission: Admission, kind: Kind) -> list[int]:
     return tickets
 
 
-@pytest.mark.parametrize(("kind", "room"), [(Kind.BROWSING, 6), (Kind.CART, 8), (Kind.CHECKOUT, 10)])
+def rush(admission: Admission) -> None:
+    """Send so many away that nearly nobody was let in of late."""
+    tickets = fill(admission, Kind.CHECKOUT)
+    for _ in range(10 * NEWEST):
+        assert admission.enter(Kind.BROWSING) == 0
+    for ticket in tickets:
+        admission.leave(ticket)
+
+
+@pytest.mark.parametrize(("kind", "room"), [(Kind.BROWSING, 8), (Kind.CART, 9), (Kind.CHECKOUT, 10)])
 def test_each_kind_has_its_share_of_the_room(admission: Admission, kind: Kind, room: int) -> None:
     assert len(fill(admission, kind)) == room
     assert admission.in_flight == room
 
 
+@pytest.mark.parametrize(("kind", "room"), [(Kind.BROWSING, 5), (Kind.CART, 8), (Kind.CHECKOUT, 10)])
+def test_the_more_are_sent_away_the_fewer_are_let_in(admission: Admission, kind: Kind, room: int) -> None:
+    rush(admission)
+    assert len(fill(admission, kind)) == room
+
+
+def test_once_nobody_is_sent_away_any_more_there_is_all_the_room_again(admission: Admission) -> None:
+    rush(admission)
+    for _ in range(10 * NEWEST):
+        admission.leave(admission.enter(Kind.BROWSING))
+    assert len(fill(admission, Kind.BROWSING)) == 8
+
+
 def test_what_matters_more_still_has_room_where_the_rest_has_none(admission: Admission) -> None:
-    assert len(fill(admission, Kind.BROWSING)) == 6
-    assert len(fill(admission, Kind.CART)) == 2
-    assert len(fill(admission, Kind.CHECKOUT)) == 2
+    assert len(fill(admission, Kind.BROWSING)) == 8
+    assert len(fill(admission, Kind.CART)) == 1
+    assert len(fill(admission, Kind.CHECKOUT)) == 1
     assert admission.enter(Kind.CART) == 0
     assert admission.enter(Kind.BROWSING) == 0
 

@@ -103,6 +103,7 @@ class PostgresDatabase:
         acquire_seconds: float = ACQUIRE_SECONDS,
         command_seconds: float = COMMAND_SECONDS,
         application_name: str = "ultramarket",
+        waits_for_disk: bool = True,
     ) -> Self:
         """Open a pool.
 
@@ -113,6 +114,8 @@ class PostgresDatabase:
             acquire_seconds: how long a call waits for a connection.
             command_seconds: how long a statement may take.
             application_name: how the connections are listed in `pg_stat_activity`.
+            waits_for_disk: whether a commit waits until it is on the disk. One that does not is there as soon as a later
+                one that waits is: a crash of the server takes it only together with all that followed.
 
         Raises:
             Unavailable: the server can't be reached.
@@ -125,7 +128,11 @@ class PostgresDatabase:
                 timeout=acquire_seconds,
                 command_timeout=command_seconds,
                 reset=_keep_session,
-                server_settings={"application_name": application_name, **_SERVER_SETTINGS},
+                server_settings={
+                    "application_name": application_name,
+                    **_SERVER_SETTINGS,
+                    **({} if waits_for_disk else {"synchronous_commit": "off"}),
+                },
             )
         return cls(pool, acquire_seconds)
 
