@@ -13,6 +13,7 @@ from ultramarket.ports.asking import Answer
 from ultramarket.ports.journal import ANYBODY, Lane
 from ultramarket.ports.mailbox import Deliver, Delivery
 from ultramarket.ports.membership import MembershipLost, Standing
+from ultramarket.runtime import ownership
 from ultramarket.runtime.clock import Clock
 from ultramarket.runtime.following import Following
 from ultramarket.runtime.owner import Owner
@@ -160,7 +161,10 @@ class Members:
 class Door:
     """A mailbox that knows whether it is consumed."""
 
-    consumed = False
+    def __init__(self) -> None:
+        self.consumed = False
+        self.answered = asyncio.Event()
+        self.answered.set()
 
     def ready(self) -> bool:
         return True
@@ -172,7 +176,10 @@ class Door:
         self.consumed = False
 
     async def drain(self, _kind: str, _no: int) -> None:
-        self.consumed = False
+        try:
+            await self.answered.wait()
+        finally:
+            self.consumed = False
 
 
 class Taker:
@@ -243,7 +250,29 @@ async def test_a_member_without_the_database_keeps_what_it_has_while_its_lease_r
     assert (member.partition.lane is None, member.door.consumed) == (False, True)
 
 
+async def test_a_member_whose_lease_has_run_out_consumes_nothing_that_others_may_have_taken(member: Member) -> None:
+    member.now += 10.1
+    await member.beat(None)
+    assert (member.partition.lane, member.door.consumed) == (None, False)
+
+
+async def test_a_member_that_sees_the_others_again_takes_what_nobody_has_taken(member: Member) -> None:
+    member.now += 10.1
+    await member.beat(None)
+    await member.beat("one")
+    assert (member.partition.lane is None, member.door.consumed) == (False, True)
+
+
 async def test_what_is_another_s_is_consumed_no_more_although_its_lane_was_lost_before(member: Member) -> None:
     member.partition.lane = None  # as when the connection of its committer broke
     await member.beat("two", one=False, two=True)
     assert not member.door.consumed
+
+
+async def test_a_command_that_is_never_answered_holds_up_a_hand_over_for_a_while_only(
+    member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "DRAIN_SECONDS", 0.01)
+    member.door.answered.clear()  # as where the owner gave up, or its commit hangs
+    await member.beat("one", one=False, two=True)
+    assert (member.partition.lane, member.door.consumed) == (None, False)

@@ -24,6 +24,8 @@ from ultramarket.runtime.rendezvous import preferred
 log = structlog.get_logger()
 
 BEAT_SECONDS = 0.5
+DRAIN_SECONDS = 5.0
+"""How long a hand-over waits until every command that arrived is answered."""
 FIRST_SECONDS = 30.0
 """How long a start waits until it stands among the members."""
 
@@ -118,6 +120,14 @@ class Ownership:
         except (MembershipLost, JournalError) as error:
             log.warning("this member can't see the others", error=str(error), lives=self.lives())
             self._open = self._open and not isinstance(error, JournalError)
+            if not self.lives():
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """Stop to work and to consume: others may own it all, and a consumer that stays holds their messages up."""
+        for key, partition in self._partitions.items():
+            self._owner_of[key].lose(partition)
+            self._mailbox.close(*key)
 
     def _can_own(self) -> bool:
         return self._takes and not self._leaving and self._mailbox.ready()
@@ -172,7 +182,11 @@ class Ownership:
             return
         await self._connected()
         log.info("handing over", partitions=len(partitions))
-        await asyncio.gather(*(self._mailbox.drain(p.kind, p.no) for p in partitions))
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await asyncio.gather(*(self._mailbox.drain(p.kind, p.no) for p in partitions))
+        except TimeoutError:  # an owner gave up, or its commit hangs: the next owner gets what is not answered
+            log.warning("commands are not answered in partitions that are handed over; they are given back")
         for owner in self._owners:
             ours = [p for p in partitions if self._owner_of[p.kind, p.no] is owner]
             await owner.hand_over(self._journal, ours)
