@@ -106,6 +106,7 @@ _BY_REASON: dict[str, tuple[Wait, ...]] = {
         ("ownership", "Ownership.start", "self._membership.join(self._name)"),
     ),
     "what comes in is answered or goes back to the broker; a partition is still ours afterwards": (
+        ("ownership", "Ownership._hand_over", "async with asyncio.timeout(DRAIN_SECONDS)"),
         (
             "ownership",
             "Ownership._hand_over",
