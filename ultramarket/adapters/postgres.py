@@ -114,8 +114,8 @@ class PostgresDatabase:
             acquire_seconds: how long a call waits for a connection.
             command_seconds: how long a statement may take.
             application_name: how the connections are listed in `pg_stat_activity`.
-            waits_for_disk: whether a commit waits until it is on the disk. One that does not is there as soon as a later
-                one that waits is: a crash of the server takes it only together with all that followed.
+            waits_for_disk: whether a commit waits until it is on the disk. One that does not is there as soon as a
+                later one that waits is: a crash of the server takes it only together with all that followed.
 
         Raises:
             Unavailable: the server can't be reached.
