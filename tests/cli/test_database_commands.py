@@ -99,7 +99,7 @@ def test_a_healthy_shop_has_nothing_to_mend(runner: CliRunner) -> None:
         "disk", "secrets",
     ]  # fmt: skip
     text = runner.invoke(app, ["doctor"]).stdout
-    assert "ok      durability A commit is on disk before it is answered.\n" in text
+    assert "ok      durability   A commit is on disk before it is answered.\n" in text
 
 
 @pytest.mark.parametrize(

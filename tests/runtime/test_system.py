@@ -111,6 +111,16 @@ async def test_before_the_start_nothing_is_taken(dsn: str) -> None:
     assert shop.runtime.ready() is False
 
 
+async def test_where_the_mailbox_is_cut_off_nobody_is_told_that_it_is_full(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(dsn)
+    monkeypatch.setattr(shop.runtime._mailbox, "ready", lambda: False)
+    with pytest.raises(Unavailable) as caught:
+        await shop.ask("toy", "a", Add())
+    assert caught.value.code == "not_ready"
+
+
 async def test_an_asker_who_waits_too_long_is_told_and_the_key_can_be_repeated(dsn: str) -> None:
     async with running(Shop(dsn)) as shop:
         gate = asyncio.Event()

@@ -166,6 +166,14 @@ def test_a_roll_replaces_one_after_the_other_and_waits_until_each_is_ready() -> 
     assert world.ready("replica-2") == []
 
 
+def test_a_process_that_a_roll_starts_may_be_silent_before_its_first_ping_as_any_other() -> None:
+    world = World(replicas=2).all_ready()
+    world.roll()
+    assert world.died("replica-1", 0) == [world.spawn("replica-1")]
+    assert world.wait(59.9, pinging=("replica-2",)) == []
+    assert world.ready("replica-1") == [world.send("replica-2", SIGTERM)]
+
+
 def test_a_roll_waits_for_a_place_that_is_empty() -> None:
     world = World(replicas=2).all_ready()
     world.died("replica-2", -9)

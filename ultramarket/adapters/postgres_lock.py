@@ -36,7 +36,8 @@ class OwnedElsewhere(UltraMarketError):
 
     def __init__(self, holder: str, since: str = "") -> None:
         super().__init__(
-            f"This database is in use by {holder}{since}. Stop it first: one process owns a shop's partitions."
+            f"This database is in use by {holder}{since}. Stop it first: one process owns a shop's partitions. Several "
+            "share them only where each is given the same ULTRAMARKET_BROKER_URL."
         )
         self.holder = holder
 

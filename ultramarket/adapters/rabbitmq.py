@@ -256,13 +256,16 @@ class RabbitMq:
                 "user guest may come from the same machine only.)"
             )
         if isinstance(error, InvalidFrameError) and "Connection.OpenOk" in str(error):
-            return f"{where} does not let the user {url.user or 'guest'!r} into the virtual host {url.path!r}."
+            return (
+                f"{where} does not let the user {url.user or 'guest'!r} into the virtual host {url.path!r}: make it "
+                "(rabbitmqctl add_vhost), give the user its rights (set_permissions), or correct the URL."
+            )
         cause = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
         if isinstance(cause, ssl.SSLError):
             return f"{where} can't be reached over TLS: {cause.reason or said(cause)}."
         if isinstance(error, TimeoutError):
             return f"{where} does not answer within {CONNECT_SECONDS:.0f} s."
-        return f"{where} can't be reached: {said(error)}."
+        return f"{where} can't be reached: {said(error)}. Is ULTRAMARKET_BROKER_URL right, and does the server run?"
 
 
 async def _finish(work: Coroutine[Any, Any, Any]) -> None:

@@ -83,7 +83,10 @@ async def connected(dsn: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Recor
             dsn, timeout=_CONNECT_SECONDS, server_settings={"application_name": "ultramarket cli", "timezone": "UTC"}
         )
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        raise UltraMarketError(f"The database can't be reached: {error or type(error).__name__}.") from error
+        raise UltraMarketError(
+            f"The database can't be reached: {str(error) or type(error).__name__}. Is ULTRAMARKET_DATABASE_URL right, "
+            "and does the server run? (Without that setting: does the shop run, and did its own PostgreSQL end?)"
+        ) from error
     try:
         yield connection
     except asyncpg.UndefinedTableError as error:

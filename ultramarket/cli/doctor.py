@@ -125,7 +125,7 @@ def _tell(diagnosis: Diagnosis, *, json: bool) -> None:
         return
     console = out()
     for finding in diagnosis.findings:
-        console.print(f"{_MARKS[finding.state]} [bold]{finding.check:<11}[/]", end="")
+        console.print(f"{_MARKS[finding.state]} [bold]{finding.check:<13}[/]", end="")
         say(finding.detail)
     for text in diagnosis.log.findings if diagnosis.log is not None else ():
         say(f"  {text}")

@@ -196,6 +196,8 @@ class Runtime:
             answer=answer_to(future),
         )
         if not self._mailbox.offer(delivery):
+            if not self._mailbox.ready():
+                raise Unavailable("not_ready", "The way to this part of the shop is broken just now; try again.")
             raise Unavailable("mailbox_full", "More is asked of this part of the shop than it can take; try again.")
         # Cheaper than a timeout around the wait: nothing has to be cancelled, the answer is simply settled.
         self._deadlines.add(future, seconds)

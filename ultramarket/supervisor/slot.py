@@ -49,8 +49,8 @@ class Slot:
     def enter(self, phase: Phase, act_at: float | None = None) -> None:
         """Go on to the next phase."""
         self.phase, self.act_at = phase, act_at
-        if not self.alive:
-            self.silent_at = None
+        if phase is Phase.STARTING or not self.alive:
+            self.silent_at = None  # the pings were another process's
 
     def forgive(self, seconds: float, silent_at: float) -> None:
         """Let time that nobody lived through not count: what is due comes later, and so does the next ping."""
