@@ -4,7 +4,7 @@ import json
 import os
 import pty
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,18 @@ MEMBER = Member(
 FIGURES = {"replica": "replica-1", "mailbox": {"cart": 3, "order": 0}, "commits": 9, "commit_rate": 12.34}
 
 
-async def insert_members(dsn: str) -> None:
-    connection = await asyncpg.connect(dsn)
+async def insert_members(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """One that lives, one whose lease has run out, and one that was killed a moment ago."""
     await connection.executemany(
         "insert into member (name, role, host, pid, build, started_at, lease_until, state, figures) values ($1, $2, "
         "'h1', $3, '0.1.0', now() - interval '150 s', now() + make_interval(secs => $4), 'owns', $5)",
         [
             ("um-1", "all", 7, 600, json.dumps({**FIGURES, "memory": 120_000_000, "requests": 5})),
             ("um-2", "worker", 8, -1, "{}"),
+            ("um-3", "worker", 9, 600, json.dumps({**FIGURES, "replica": "replica-3"})),
         ],
     )
+    await connection.execute("select pg_advisory_lock(hashtextextended('member:um-1', 0))")
     await connection.execute(
         "insert into partition (kind, no, epoch, tail, owner) values ('cart', 0, 1, 5, 'um-1'), ('cart', 1, 1, 2, null)"
     )
@@ -43,34 +45,38 @@ async def insert_members(dsn: str) -> None:
         "insert into outbox (message, kind, no, id, body, at) "
         "values ('m', 'cart', 0, 'c', '{}', now() - interval '90 s')"
     )
-    await connection.close()
 
 
 @pytest.fixture
-async def shop(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shop that two processes share, one of which is gone."""
+async def shop(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """A shop that three processes share, two of which are gone."""
     monkeypatch.setenv("ULTRAMARKET_DATABASE_URL", dsn)
     monkeypatch.setenv("ULTRAMARKET_DATA_DIR", str(tmp_path))
-    await insert_members(dsn)
+    connection = await asyncpg.connect(dsn)
+    await insert_members(connection)
+    yield
+    await connection.close()
 
 
 @pytest.mark.usefixtures("shop")
 def test_status_shows_who_shares_the_shop_and_who_is_gone(runner: CliRunner) -> None:
     lines = runner.invoke(app, ["status"]).stdout.splitlines()
     assert lines[0] == "Runs       1 process"
-    assert [line.split("  ")[0] for line in lines[6:9]] == ["Replica", "replica-1", "um-2"]
+    assert [line.split("  ")[0] for line in lines[6:10]] == ["Replica", "replica-1", "um-2", "replica-3"]
     assert lines[7].split() == [
         *("replica-1", "h1", "7", "all", "owns", "1", "cart", "3", "12.3", "1", "min", "120", "MB", "2", "min")
     ]
-    assert lines[8].split() == ["um-2", "h1", "8", "worker", "gone", "0", "-", "-", "2", "min"]
+    assert lines[8].split() == ["um-2", "h1", "8", "worker", "gone", "0", "-", "-"]
+    assert lines[9].split() == ["replica-3", "h1", "9", "worker", "gone", "0", "-", "-"]
 
 
 @pytest.mark.usefixtures("shop")
 def test_programs_get_the_figures_of_each(runner: CliRunner) -> None:
-    one, two = json.loads(runner.invoke(app, ["status", "--json"]).stdout)["members"]
+    one, two, three = json.loads(runner.invoke(app, ["status", "--json"]).stdout)["members"]
     assert (one["name"], one["partitions"], one["figures"]["mailbox"]) == ("um-1", 1, {"cart": 3, "order": 0})
     assert 90 <= one["oldest_seconds"] < 150
     assert (two["state"], two["figures"]["commits"]) == ("gone", None)
+    assert (three["state"], three["figures"]["commits"]) == ("gone", None)
 
 
 def test_the_rate_is_what_came_between_two_looks() -> None:
@@ -99,10 +105,10 @@ def test_watching_tells_again_and_again_until_interrupted(start: Start) -> None:
 @pytest.mark.usefixtures("shop")
 def test_a_pipe_gets_one_table_after_the_other(start: Start) -> None:
     process = start("status", "--watch")
-    lines = [process.popen.stdout.readline() for _ in range(8)]
+    lines = [process.popen.stdout.readline() for _ in range(9)]
     assert [line.split(" ")[0] for line in lines[2:4]] == ["Replica", "replica-1"]
     assert "1 process · outbox 1 messages, the oldest for 1 min · timers due 0 · parked 0" in lines[0]
-    assert [line.split(" ")[0] for line in lines[7:8]] == ["Replica"]
+    assert [line.split(" ")[0] for line in lines[8:9]] == ["Replica"]
     assert process.end(signal.SIGINT)[0] == 0
 
 

@@ -36,14 +36,14 @@ on conflict (name) do update
 set lease_until = excluded.lease_until, state = excluded.state, figures = excluded.figures
 """
 _FORGET = "delete from member where lease_until < now() - make_interval(secs => $1)"
-_MEMBERS = """
-select m.name, m.state = 'owns' as owns from member m
-where m.lease_until > now() and exists (
+LIVES = """m.lease_until > now() and exists (
     select from pg_locks l
     where l.locktype = 'advisory' and l.granted and l.objsubid = 1
     and l.database = (select oid from pg_database where datname = current_database())
     and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('member:' || m.name, 0))
 """
+"""Whether a row `m` of the table `member` is of one that lives: its lease runs, and its session holds its lock."""
+_MEMBERS = f"select m.name, m.state = 'owns' as owns from member m where {LIVES}"  # noqa: S608 - only text of this module
 _OWNERS = "select kind, no, owner from partition"
 _CHANNEL = "ultramarket_members"
 _TELL = f"select pg_notify('{_CHANNEL}', $1)"

@@ -9,10 +9,11 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from ultramarket.adapters.postgres_membership import LIVES
 from ultramarket.cli.printing import age
 
-_MEMBERS = """
-select m.name, m.role, m.host, m.pid, m.build, m.started_at, m.state, m.figures, m.lease_until > now() as lives,
+_MEMBERS = f"""
+select m.name, m.role, m.host, m.pid, m.build, m.started_at, m.state, m.figures, {LIVES} as lives,
     coalesce(p.partitions, 0) as partitions, extract(epoch from now() - o.oldest)::float8 as oldest_seconds,
     clock_timestamp() as seen_at
 from member m
@@ -23,9 +24,9 @@ left join (
     group by p.owner
 ) o on o.owner = m.name
 order by m.role, m.host, m.started_at, m.name
-"""
+"""  # noqa: S608 - only text of the program
 GONE = "gone"
-"""The state of a member whose lease has run out."""
+"""The state of a member that lives no more."""
 _COLUMNS = ("Replica", "Host", "Pid", "Role", "State", "Partitions", "Mailbox", "Commits/s", "Oldest", "Memory", "Up")
 _RIGHT = {"Pid", "Partitions", "Commits/s", "Oldest", "Memory", "Up"}
 _MEGABYTE = 1_000_000
@@ -93,7 +94,9 @@ def members_table(members: Sequence[Member]) -> Table:
 
 def _member(told: dict[str, Any]) -> Member:
     lives, figures = told.pop("lives"), msgspec.json.decode(told.pop("figures"), type=Figures)
-    return msgspec.convert({**told, "state": told["state"] if lives else GONE, "figures": figures}, Member)
+    if lives:
+        return msgspec.convert({**told, "figures": figures}, Member)
+    return msgspec.convert({**told, "state": GONE, "figures": Figures(replica=figures.replica)}, Member)
 
 
 def _rated(member: Member, earlier: Member) -> Figures:
@@ -118,5 +121,5 @@ def _cells(member: Member) -> tuple[str, ...]:
         "" if figures.commit_rate is None else f"{figures.commit_rate:,.1f}",
         "-" if member.oldest_seconds is None else age(member.oldest_seconds),
         "" if figures.memory is None else f"{figures.memory / _MEGABYTE:,.0f} MB",
-        age((member.seen_at - member.started_at).total_seconds()),
+        "" if member.state == GONE else age((member.seen_at - member.started_at).total_seconds()),
     )
