@@ -14,7 +14,7 @@ from scripts.faultlab.faults import FAULTS, OF_ONE_PROCESS, OF_REPLICAS
 from scripts.faultlab.findings import Finding, Size, show
 
 SHORT = Size(
-    overload=4, stall=6, full=1, hang=3, gateway=2, kills=2, away=3, frozen=4, offered=3_000, poison=10,
+    overload=4, stall=8, full=1, hang=3, gateway=2, kills=2, away=3, frozen=4, offered=3_000, poison=10,
 )  # fmt: skip
 
 

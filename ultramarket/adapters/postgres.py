@@ -29,6 +29,7 @@ _LOST = (
     asyncpg.InsufficientResourcesError,  # class 53: too many connections, disk full
     asyncpg.LockNotAvailableError,  # 55P03: lock_timeout
     asyncpg.OperatorInterventionError,  # class 57: shutting down, starting up, cancelled
+    asyncpg.PostgresSystemError,  # class 58: what the server stands on failed, e.g. its disk
     asyncpg.InternalClientError,  # the server's farewell is being read when the next statement goes out
 )
 
@@ -183,7 +184,10 @@ class PostgresDatabase:
             with _translated():
                 # A free connection is there at once; a timeout is for one that has to be opened.
                 free = self._pool.get_idle_size() > 0
-                connection = await self._pool.acquire(timeout=None if free else self._acquire_seconds)
+                try:
+                    connection = await self._pool.acquire(timeout=None if free else self._acquire_seconds)
+                except asyncpg.PostgresError as error:  # a server that lets nobody in, whatever its reason
+                    raise _unavailable(error) from error
             try:
                 yield _Link(connection)
             finally:
