@@ -26,19 +26,27 @@ from ultramarket.adapters.secrets import master_key, staff_key
 from ultramarket.adapters.uploads import PostgresUploads
 from ultramarket.adapters.vault import PostgresVault
 from ultramarket.domain.shop import ShopRules
-from ultramarket.errors import UltraMarketError, Unavailable
+from ultramarket.errors import ConfigurationError, UltraMarketError, Unavailable
 from ultramarket.ports.asking import Actors
+from ultramarket.ports.database import Database
 from ultramarket.ports.gateway import Gateway
 from ultramarket.ports.uploads import Uploads
+from ultramarket.ports.vault import Vault
 from ultramarket.roles import Role
 from ultramarket.runtime.actor import Actor, Worker
 from ultramarket.runtime.codec import KindCodec
 from ultramarket.runtime.partitioning import PARTITIONS
+from ultramarket.runtime.reader import Reader
+from ultramarket.runtime.showing import Showcase
+from ultramarket.runtime.stored import StoredForms
 from ultramarket.runtime.system import Options, Runtime, new_name
 from ultramarket.settings import Settings
 from ultramarket.views.orders import OrderView
 from ultramarket.views.products import ProductView
+from ultramarket.views.projection import View
 from ultramarket.views.projector import Projector
+from ultramarket.views.reading import ReadMany
+from ultramarket.views.rebuilding import Advance, Rebuild, Rebuilt
 from web.admission import Admission
 from web.app import create_app
 from web.gauges import Gauges
@@ -47,6 +55,9 @@ from web.services import Shop
 if TYPE_CHECKING:
     from ultramarket.adapters.rabbitmq import RabbitMq
 
+REBUILD_CONNECTIONS = 4
+REBUILD_SECONDS = 3600.0
+"""What a statement of a rebuild may take: an index over a large view is one."""
 SANDBOX_CONNECTIONS = 4
 """Connections of the sandbox gateway: it plays the world outside, and must not make the shop's own statements wait."""
 
@@ -75,6 +86,23 @@ class Platform:
     def watch(self, work: Coroutine[Any, Any, None]) -> None:
         """Run this beside the platform; an error of it ends the platform."""
         self.watchers.append(asyncio.create_task(_watch(self.failed, work)))
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSide:
+    """Every view of the shop."""
+
+    products: ProductView
+    orders: OrderView
+
+    @classmethod
+    def over(cls, database: Database, shown: ReadMany, vault: Vault, language: str) -> "ReadSide":
+        """The views of a database, not yet followed; `shown` reads committed public forms."""
+        return cls(ProductView(database, shown, language=language), OrderView(database, shown, vault))
+
+    def views(self) -> tuple[View, ...]:
+        """All of them."""
+        return (self.products, self.orders)
 
 
 def cast(
@@ -184,7 +212,7 @@ class _Assembly:
         self.sandbox = sandbox
         self.vault = PostgresVault(database, secret)
         self.uploads = PostgresUploads(database)
-        language = (self.rules.channel("default") or self.rules.channels[0]).language
+        language = _language(self.rules)
 
         def parts(actors: Actors) -> Sequence[Actor[Any, Any, Any] | Worker[Any]]:
             return cast(actors, self.rules, {"sandbox": self.sandbox}, self.uploads, language, settings.gateway_seconds)
@@ -209,9 +237,8 @@ class _Assembly:
             membership=PostgresMembership(dsn, role.value) if shares else None,
             takes=role.has_actors,
         )
-        self.products = ProductView(database, self.runtime.read_many, language=language)
-        self.orders = OrderView(database, self.runtime.read_many, self.vault)
-        self.projector = Projector(database, [self.products, self.orders])
+        self.read_side = ReadSide.over(database, self.runtime.read_many, self.vault, language)
+        self.projector = Projector(database, self.read_side.views())
 
     def shop(self, key: str) -> Shop:
         """What the web layer gets."""
@@ -226,8 +253,8 @@ class _Assembly:
             authenticate_sandbox=self.sandbox.authenticate,
             health=self._health,
             views=self.projector,
-            products=self.products,
-            orders=self.orders,
+            products=self.read_side.products,
+            orders=self.read_side.orders,
             metrics=gauges.registry,
             refresh_metrics=gauges.refresh,
             log_access=access_log(self._settings.log_format, self._settings.log_level),
@@ -249,6 +276,46 @@ class _Assembly:
             "database": database,
             "actors": "ok" if self.runtime.ready() else "taking its partitions",
         }
+
+
+async def rebuild_view(settings: Settings, dsn: str, noun: str, advance: Advance) -> Rebuilt:
+    """Build a view anew while the platform, which may be this program elsewhere, serves with the one that is there.
+
+    Args:
+        settings: of the shop.
+        dsn: its database, with an up to date schema.
+        noun: what the view holds, e.g. `products`.
+        advance: told of the progress.
+
+    Raises:
+        UltraMarketError: there is no such view, or it can't be rebuilt now; nothing was changed then.
+    """
+    async with AsyncExitStack() as stack:
+        database = await PostgresDatabase.connect(
+            dsn, max_size=REBUILD_CONNECTIONS, command_seconds=REBUILD_SECONDS, application_name="ultramarket rebuild"
+        )
+        stack.push_async_callback(database.close)
+        vault = PostgresVault(database, master_key(settings.data_dir, settings.master_key))
+        await vault.prove()
+        reader = Reader(PostgresJournal(dsn))
+        stack.push_async_callback(reader.close)
+        nobody: Any = None  # workers are made, and never asked to work
+        gateways: dict[str, Gateway] = {}
+        language = _language(settings.shop)
+        parts = cast(nobody, settings.shop, gateways, nobody, language)
+        actors = {part.kind: part for part in parts if isinstance(part, Actor)}
+        codecs = {kind: KindCodec(actor) for kind, actor in actors.items()}
+        forms = StoredForms(reader, actors, codecs, Showcase(vault))
+        views = ReadSide.over(database, forms.read_many, vault, language).views()
+        nouns = {view.name.partition(".")[0]: view for view in views}
+        if noun not in nouns:
+            raise ConfigurationError(f"There is no view {noun!r}: there are {', '.join(sorted(nouns))}.")
+        return await Rebuild(database, nouns[noun]).run(advance)
+
+
+def _language(rules: ShopRules) -> str:
+    """The language that texts fall back to."""
+    return (rules.channel("default") or rules.channels[0]).language
 
 
 def _broker_mailbox(

@@ -48,7 +48,7 @@ async def run(work: Path, size: Size, log_level: str) -> list[Row]:
     """The rows of an order's cost, and of memory."""
     few, many = size.entities // 2, size.entities * 100
     for orders in (few, many):
-        await _make(work / f"{orders}", orders, log_level)
+        await make(work / f"{orders}", orders, log_level)
     async with AsyncExitStack() as running:
         sides = []
         for orders in (few, many):
@@ -61,7 +61,7 @@ async def run(work: Path, size: Size, log_level: str) -> list[Row]:
     return _rows(sides[0], sides[1], size, log_level)
 
 
-async def _make(data_dir: Path, orders: int, log_level: str) -> None:
+async def make(data_dir: Path, orders: int, log_level: str) -> None:
     """A shop with that many orders, stopped."""
     real = min(REAL, orders)
     async with running_shop(data_dir, log_level) as shop, meter_of(shop) as meter:

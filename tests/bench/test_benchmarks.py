@@ -19,6 +19,7 @@ from scripts.benchmarks import (
     mixed,
     orders,
     products,
+    rebuild,
     replicas,
     start,
 )
@@ -135,6 +136,18 @@ async def test_an_import_is_measured(tmp_path: Path) -> None:
     rows = await importing.run(tmp_path, TINY, "warning")
     assert [row.name for row in rows] == ["import of products", "import of products, memory"]
     assert rows[0].conditions.startswith("80 variants of 4 products")
+    for row in rows:
+        check(row)
+
+
+async def test_a_rebuild_is_measured(tmp_path: Path) -> None:
+    rows = await rebuild.run(tmp_path, TINY, "warning")
+    assert [row.name for row in rows] == [
+        "rebuild of orders",
+        "rebuild of orders, memory",
+        "rebuild of products",
+        "rebuild of products, memory",
+    ]
     for row in rows:
         check(row)
 

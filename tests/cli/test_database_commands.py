@@ -49,9 +49,12 @@ def test_status_counts_what_there_is_and_what_waits(runner: CliRunner, shop: str
         "values ('p', 1, 'order', 0, 'o', 'cart:a', '{}', 'x')",
         "insert into view_offset values ('carts.1', 'cart', 0, 3), ('carts.1', 'cart', 1, 2)",
         "insert into view_parked (view, kind, no, seq, reason) values ('carts.1', 'cart', 0, 2, 'x')",
+        "insert into event (kind, no, seq, id, version, type, data, at, command, actor, trace, hash) "
+        "values ('cart', 0, 4, 'a', 1, 'Happened', '{}', now() - interval '60 s', '', '', '', '')",
     )
     said = json.loads(runner.invoke(app, ["status", "--json"]).stdout)
     assert 90 <= said["waiting"].pop("oldest_seconds") < 150
+    assert 60 <= said["views"][0].pop("behind_seconds") < 120
     assert int(said.pop("server").split(".")[0]) >= 14
     assert said == {
         "owner": None,

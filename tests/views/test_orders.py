@@ -8,8 +8,8 @@ from ultramarket.adapters.vault import PostgresVault
 from ultramarket.messages.cart import ShownTotals
 from ultramarket.messages.common import ShownMoney
 from ultramarket.messages.order import ShownOrder, ShownOrderPayment
-from ultramarket.views.follower import LogEvent
 from ultramarket.views.orders import OrderFilters, OrderView
+from ultramarket.views.projection import LogEvent
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -10,8 +10,8 @@ from ultramarket.adapters.postgres import PostgresDatabase
 from ultramarket.messages.common import ShownMoney
 from ultramarket.messages.inventory import ShownStock
 from ultramarket.messages.product import Option, ShownProduct, ShownSeo, ShownVariant
-from ultramarket.views.follower import LogEvent
 from ultramarket.views.products import ProductFilters, ProductView
+from ultramarket.views.projection import LogEvent
 from ultramarket.views.projector import Projector
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

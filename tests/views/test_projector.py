@@ -10,7 +10,7 @@ import pytest
 from ultramarket.adapters.postgres import PostgresDatabase
 from ultramarket.errors import Unavailable
 from ultramarket.ports.database import Connection
-from ultramarket.views.follower import LogEvent
+from ultramarket.views.projection import LogEvent
 from ultramarket.views.projector import Projector
 
 SOON = 10.0
@@ -22,6 +22,7 @@ class Notes:
 
     name = "notes"
     kinds = ("cart", "order")
+    tables = ("note",)
     needs_data = True
 
     def __init__(self, refuse: Callable[[LogEvent], Exception | None] = lambda _: None) -> None:
@@ -252,26 +253,6 @@ async def test_the_lag_tells_events_and_the_age_of_the_oldest(
     async with running(database, notes) as projector:
         assert await projector.wait("cart", 0, 3, SOON)
         assert projector.lag() == {"notes": (0, 0.0)}
-
-
-async def test_a_rebuild_projects_everything_again_and_retries_what_was_parked(
-    database: PostgresDatabase, log: Any, notes: Notes
-) -> None:
-    await log.append("cart", "a", data="1")
-    notes.refuse = lambda _: LookupError("no")
-    async with running(database, notes) as projector:
-        assert await projector.wait("cart", 0, 1, SOON)
-        assert await written(database) == []
-        notes.refuse = lambda _: None
-        notes.entered.clear()
-        await projector.rebuild("notes")
-        async with asyncio.timeout(SOON):
-            await notes.entered.wait()
-        assert await projector.wait("cart", 0, 1, SOON)
-        await log.append("cart", "a", 2, data="2")
-        assert await projector.wait("cart", 0, 2, SOON)
-    assert [text for *_, text in await written(database)] == ["1", "2"]
-    assert await database.fetch("select * from view_parked") == []
 
 
 async def test_data_is_read_only_for_a_view_that_asks_for_it(

@@ -5,7 +5,7 @@ import pytest
 
 from ultramarket.errors import Unavailable
 from ultramarket.ports.asking import Shown
-from ultramarket.views.follower import LogEvent
+from ultramarket.views.projection import LogEvent
 from ultramarket.views.reading import newest
 
 

@@ -35,6 +35,9 @@ select (select count(*) from outbox) as messages,
 """
 _VIEWS = """
 select o.view, sum(o.seq)::bigint as offset, sum(greatest(coalesce(p.tail, 0) - o.seq, 0))::bigint as behind,
+    max(case when p.tail > o.seq then extract(epoch from now() - (
+        select min(e.at) from event e where e.kind = o.kind and e.no = o.no and e.seq = o.seq + 1
+    )) end)::float8 as behind_seconds,
     (select count(*) from view_parked v where v.view = o.view) as parked
 from view_offset o left join partition p on p.kind = o.kind and p.no = o.no
 group by o.view order by o.view
@@ -60,11 +63,12 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 class ViewStatus(msgspec.Struct, frozen=True):
-    """A view: events that it has read, events that wait for it, events that it could not take."""
+    """A view: events that it has read, events that wait for it, the age of the oldest of them, events not taken."""
 
     view: str
     offset: int
     behind: int
+    behind_seconds: float | None
     parked: int
 
 
@@ -168,7 +172,11 @@ def status(
     )
     say("")
     say_table(
-        ("View", "Events read", "Behind", "Parked"), [(v.view, v.offset, v.behind, v.parked) for v in found.views]
+        ("View", "Events read", "Behind", "Since", "Parked"),
+        [
+            (v.view, v.offset, v.behind, "" if v.behind_seconds is None else age(v.behind_seconds), v.parked)
+            for v in found.views
+        ],
     )
 
 

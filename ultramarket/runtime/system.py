@@ -34,6 +34,7 @@ from ultramarket.runtime.partitioning import PARTITIONS, partition_of
 from ultramarket.runtime.poison import DELAYS, Poison
 from ultramarket.runtime.reader import Reader
 from ultramarket.runtime.showing import Showcase
+from ultramarket.runtime.stored import StoredForms
 from ultramarket.runtime.sweeper import Sweeper
 from ultramarket.runtime.timers import Timers
 from ultramarket.runtime.turn import Keep, Look, Turn, replay
@@ -123,6 +124,7 @@ class Runtime:
         self.watchers = Watchers()
         self._timers = Timers(self.clock, self._wake)
         self._reader = Reader(journal())
+        self._stored = StoredForms(self._reader, self._actors, self._codecs, self._showcase)
         self._sweep_journal = journal()
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._sweeper = Sweeper(self._sweep_journal, self._partitions, self._codecs, self._fenced, mailbox.caught_up)
@@ -227,7 +229,7 @@ class Runtime:
         resident = {id_: entity for id_ in ids if (entity := self._resident(kind, id_)) is not None}
         # That one was absent may be old news where somebody else owns it by now.
         missing = [id_ for id_ in ids if id_ not in resident or resident[id_].state is None]
-        found = await self._read_stored(kind, missing) if missing else {}
+        found = await self._stored.read_many(kind, missing) if missing else {}
         if len(found) <= BROUGHT:
             for id_ in found:
                 self._bring(kind, id_)
@@ -467,19 +469,6 @@ class Runtime:
         brought = Delivery(kind, no, id, Look(), "system", name, name, answer=lambda _: self._bringing.discard(key))
         if not self._mailbox.offer(brought):
             self._bringing.discard(key)
-
-    async def _read_stored(self, kind: str, ids: Sequence[str]) -> dict[str, Shown]:
-        """The public forms as they are in the store, for entities that are not in memory."""
-        actor = self._actors[kind]
-        good = [id_ for id_ in ids if text_fault(id_) is None]
-        loaded = await self._reader.load([(kind, id_) for id_ in good])
-        found: dict[str, Shown] = {}
-        for id_ in good:
-            stored = loaded.entities.get((kind, id_))
-            if stored is not None:
-                entity = await self._reader.entity(actor, self._codecs[kind], id_, stored)
-                found[id_] = await self._showcase.show(actor, id_, entity)
-        return found
 
     def _resident(self, kind: str, id: str) -> Entity | None:
         """The entity from the owner's memory, when we own its partition."""

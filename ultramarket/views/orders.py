@@ -13,8 +13,8 @@ from ultramarket.messages.order import PaymentStatus, ShownOrder, Status
 from ultramarket.ports.database import Connection, Database
 from ultramarket.ports.vault import ERASED, Vault
 from ultramarket.views.folding import storable
-from ultramarket.views.follower import LogEvent
 from ultramarket.views.pages import Conditions, Page, checked_limit, list_mark, page_of, read_cursor, write_cursor
+from ultramarket.views.projection import LogEvent
 from ultramarket.views.reading import ReadMany, newest
 
 # The same version is written again: a rebuild renews what an older release wrote.
@@ -63,6 +63,7 @@ class OrderView:
     # The number is raised when what is written changes: under a new name the view begins at the log's beginning.
     name = "orders.1"
     kinds = ("order",)
+    tables = ("order_card",)
     needs_data = False
 
     def __init__(self, database: Database, shown: ReadMany, vault: Vault) -> None:

@@ -14,7 +14,6 @@ import msgspec
 from ultramarket.messages.product import ShownProduct, Status
 from ultramarket.ports.database import Connection, Database
 from ultramarket.views.folding import fold, storable, words
-from ultramarket.views.follower import LogEvent
 from ultramarket.views.pages import (
     Conditions,
     Key,
@@ -27,6 +26,7 @@ from ultramarket.views.pages import (
     write_cursor,
 )
 from ultramarket.views.product_cards import option, write_products, write_stock
+from ultramarket.views.projection import LogEvent
 from ultramarket.views.reading import ReadMany, newest
 
 Sort = Literal["newest", "title", "price", "-price"]
@@ -100,6 +100,7 @@ class ProductView:
     # The number is raised when what is written changes: under a new name the view begins at the log's beginning.
     name = "products.1"
     kinds = ("product", "inventory")
+    tables = ("product_card", "product_variant", "product_price", "stock_level")
     needs_data = False
 
     def __init__(self, database: Database, shown: ReadMany, *, language: str = "en") -> None:

@@ -5,12 +5,8 @@ from collections.abc import Sequence
 
 from ultramarket.ports.database import Database
 from ultramarket.runtime.partitioning import PARTITIONS
-from ultramarket.views.follower import BATCH, POLL_SECONDS, Follower, View
-
-_REBUILD = """
-with gone as (delete from view_parked where view = $1)
-update view_offset set seq = 0 where view = $1
-"""
+from ultramarket.views.follower import POLL_SECONDS, Follower
+from ultramarket.views.projection import BATCH, View
 
 
 class Projector:
@@ -74,14 +70,3 @@ class Projector:
     def lag(self) -> dict[str, tuple[int, float]]:
         """How far each view is behind, when last looked at: events, and the age of the oldest of them in seconds."""
         return {name: follower.lag() for name, follower in self._followers.items()}
-
-    async def rebuild(self, name: str) -> None:
-        """Project the view anew from the beginning of the log while it serves; what was parked is tried again.
-
-        Raises:
-            KeyError: there is no such view.
-            Unavailable: the database can't be reached.
-        """
-        follower = self._followers[name]
-        await self._database.execute(_REBUILD, name)
-        follower.wake()

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from ultramarket.errors import Unavailable
 from ultramarket.ports.asking import Shown
-from ultramarket.views.follower import LogEvent
+from ultramarket.views.projection import LogEvent
 
 ReadMany = Callable[[str, list[str]], Awaitable[dict[str, Shown]]]
 """Kind and ids to public forms, as `ports.asking.Actors.read_many`."""
