@@ -315,7 +315,7 @@ def _variant(variant: ParsedVariant, title: Text) -> Variant:
         sku=variant.sku,
         title=title,
         options=variant.options,
-        prices=(variant.price,),
+        prices=() if variant.price is None else (variant.price,),
         compare_at=(variant.compare_at_price,) if variant.compare_at_price else (),
         weight_grams=variant.weight_grams,
         barcode=variant.barcode,

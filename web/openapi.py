@@ -261,6 +261,8 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
         normal["links"] = {link.name: link.document() for link in links}
     if operation.response is not None:
         normal["content"] = {"application/json": {"schema": schemas.answer(operation)}}
+    if operation.produces is not None:
+        normal["content"] = {operation.produces: {"schema": {"type": "string"}}}
     found = {str(operation.status): normal}
     for status, meaning in operation.also:
         found[str(status)] = {**normal, "description": meaning}

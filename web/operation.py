@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
@@ -18,7 +18,7 @@ from web.problems import Refused, refuse
 from web.queries import NOTHING, Query
 from web.services import SHOP
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REQUEST_ID = web.RequestKey("request_id", str)
 
 _log = structlog.get_logger("web.idempotency")
@@ -38,6 +38,7 @@ class Operation:
         description: more for the documentation.
         body: the JSON body; None where there is none, or where `media` says otherwise.
         media: content type of a body that is not JSON.
+        produces: content type of an answer that is a file.
         query: the query parameters.
         response: the Struct of the answer's body; None: no JSON body.
         status: status of the normal answer.
@@ -58,6 +59,7 @@ class Operation:
     description: str
     body: Body[Any] | None = None
     media: str | None = None
+    produces: str | None = None
     query: Query[Any] = NOTHING
     response: Any = None
     status: int = 200
@@ -72,7 +74,7 @@ class Operation:
     uploads: bool = False
     signature: str | None = None
 
-    async def run(self, request: web.Request) -> web.Response:
+    async def run(self, request: web.Request) -> web.StreamResponse:
         """Check what every call has in common, then answer it.
 
         Raises:
@@ -90,7 +92,8 @@ class Operation:
         write = request[WRITE] = begin(request, request[PRINCIPAL].name)
         if self.own_scope or write.client_key is None:
             return await self.handler(request)
-        return await repeatable(request, self.writes, write, functools.partial(self.handler, request))
+        handler = cast("Callable[[web.Request], Awaitable[web.Response]]", self.handler)  # no write answers with a file
+        return await repeatable(request, self.writes, write, functools.partial(handler, request))
 
 
 def operation(**facts: Any) -> Callable[[Handler], Operation]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from web import docs, pages
-from web.api import carts, health, imports, inventory, orders, payments, products, webhooks
+from web.api import carts, exports, health, imports, inventory, orders, payments, products, webhooks
 from web.operation import Operation
 
 API = "/api/v1"
@@ -28,6 +28,7 @@ ROUTES = (
     Route("DELETE", f"{API}/products/{{id}}", products.archive),
     Route("POST", f"{API}/imports", imports.create),
     Route("GET", f"{API}/imports/{{id}}", imports.show),
+    Route("GET", f"{API}/exports/products", exports.products),
     Route("GET", f"{API}/inventory/{{sku}}", inventory.show),
     Route("POST", f"{API}/inventory/{{sku}}/adjustments", inventory.adjust),
     Route("POST", f"{API}/carts", carts.create),

@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from ultramarket import __version__
-from ultramarket.cli import doctor, importing, migrating, openapi, parking, rebuilding, serving, starting, status
+from ultramarket.cli import (
+    doctor,
+    exporting,
+    importing,
+    migrating,
+    openapi,
+    parking,
+    rebuilding,
+    serving,
+    starting,
+    status,
+)
 from ultramarket.cli.printing import Sentences, complain
 
 app = typer.Typer(
@@ -29,6 +40,7 @@ app.command()(migrating.migrate)
 app.command()(status.status)
 app.command()(doctor.doctor)
 app.add_typer(importing.app, name="import")
+app.add_typer(exporting.app, name="export")
 app.add_typer(parking.app, name="parked")
 app.command()(rebuilding.rebuild)
 app.command()(openapi.openapi)

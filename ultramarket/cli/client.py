@@ -11,6 +11,7 @@ from ultramarket.errors import UltraMarketError
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
 _POLL_SECONDS = 0.25
+_CHUNK = 256 * 1024
 _PATIENCE_SECONDS = 60.0
 """How long a platform that is away while an import runs is waited for: it goes on when it is back."""
 
@@ -73,22 +74,49 @@ class Client:
                     return
             await asyncio.sleep(_POLL_SECONDS)
 
+    async def exported_products(self, currency: str | None) -> AsyncIterator[bytes]:
+        """The products as a CSV file, in pieces.
+
+        Raises:
+            UltraMarketError: the platform can't be reached, refuses, or broke off in the middle.
+        """
+        query = {} if currency is None else {"currency": currency}
+        try:
+            async with self._opened().get(f"{self._url}/api/v1/exports/products", params=query) as answer:
+                if answer.status != 200:  # noqa: PLR2004 - the standard's own number
+                    await self._judged(answer)
+                async for chunk in answer.content.iter_chunked(_CHUNK):
+                    yield chunk
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._away(error) from error
+
     async def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-        if self._session is None:
-            raise RuntimeError("used outside of its `async with`")
-        async with self._session.request(method, self._url + path, **arguments) as answer:
+        async with self._opened().request(method, self._url + path, **arguments) as answer:
             if answer.status in (502, 503, 504) and method == "GET":
                 answer.raise_for_status()  # not now, perhaps later: as if it were away
-            if "json" not in answer.content_type:
-                raise UltraMarketError(f"What answers at {self._url} is no UltraMarket ({answer.status}).")
-            body: dict[str, Any] = await answer.json(content_type=None)
-            if answer.status == 401:  # noqa: PLR2004 - the standard's own number
-                raise UltraMarketError(
-                    f"{self._url} does not know this staff key: give its own with --staff-key or ULTRAMARKET_STAFF_KEY."
-                )
-            if answer.status >= 400:  # noqa: PLR2004 - all that are refusals
-                raise UltraMarketError(f"{self._url} refused ({answer.status}): {body.get('detail', body)}")
-            return body
+            return await self._judged(answer)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("used outside of its `async with`")
+        return self._session
+
+    async def _judged(self, answer: aiohttp.ClientResponse) -> dict[str, Any]:
+        """The JSON of an answer.
+
+        Raises:
+            UltraMarketError: it is a refusal, or no answer of ours.
+        """
+        if "json" not in answer.content_type:
+            raise UltraMarketError(f"What answers at {self._url} is no UltraMarket ({answer.status}).")
+        body: dict[str, Any] = await answer.json(content_type=None)
+        if answer.status == 401:  # noqa: PLR2004 - the standard's own number
+            raise UltraMarketError(
+                f"{self._url} does not know this staff key: give its own with --staff-key or ULTRAMARKET_STAFF_KEY."
+            )
+        if answer.status >= 400:  # noqa: PLR2004 - all that are refusals
+            raise UltraMarketError(f"{self._url} refused ({answer.status}): {body.get('detail', body)}")
+        return body
 
     def _away(self, error: Exception) -> UltraMarketError:
         if isinstance(error, aiohttp.InvalidURL):

@@ -10,9 +10,8 @@ from ultramarket.cli.client import Client
 from ultramarket.cli.database import load_settings
 from ultramarket.cli.options import DataDir, Json
 from ultramarket.cli.printing import FAILED, note, say, say_json, say_table
+from ultramarket.cli.reaching import StaffKey, Url, client_of
 from ultramarket.cli.upload import bring_in_watched
-from ultramarket.errors import ConfigurationError, UltraMarketError
-from ultramarket.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Bring data into the running platform.")
 
@@ -32,13 +31,8 @@ def products(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a row was refused.")] = False,
-    url: Annotated[
-        str | None, typer.Option(help="Where the platform runs.", show_default="http://127.0.0.1:8080")
-    ] = None,
-    staff_key: Annotated[
-        str | None,
-        typer.Option(help="The staff key; better in ULTRAMARKET_STAFF_KEY.", show_default="the one in --data-dir"),
-    ] = None,
+    url: Url = None,
+    staff_key: StaffKey = None,
     json: Json = False,
 ) -> None:
     """Import products, variants and stock from a CSV file. The same file again changes nothing.
@@ -51,10 +45,8 @@ def products(
 
       ultramarket import products catalogue.csv --dry-run --strict
     """
-    settings = load_settings(data_dir)
-    where = url or f"http://{_reachable(settings.http_host)}:{settings.http_port}"
-    key = staff_key or settings.staff_key or _kept_key(settings)
-    done = asyncio.run(_bring_in(Client(where, key), file, currency, dry_run=dry_run))
+    client = client_of(load_settings(data_dir), url, staff_key)
+    done = asyncio.run(_bring_in(client, file, currency, dry_run=dry_run))
     if json:
         say_json(done)
     else:
@@ -66,24 +58,6 @@ def products(
 async def _bring_in(client: Client, file: Path, currency: str | None, *, dry_run: bool) -> dict[str, Any]:
     async with client:
         return await bring_in_watched(client, file, currency, dry_run=dry_run)
-
-
-def _reachable(host: str) -> str:
-    found = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what it means, not a place to bind to
-    return f"[{found}]" if ":" in found else found
-
-
-def _kept_key(settings: Settings) -> str:
-    path = settings.data_dir / "staff.key"
-    try:
-        return path.read_text("ascii").strip()
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"There is no staff key in {path.absolute()}: start the platform with `ultramarket up`, "
-            "say where it keeps its data with --data-dir, or give the key in ULTRAMARKET_STAFF_KEY."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UltraMarketError(f"The staff key in {path.absolute()} can't be read: {error}.") from None
 
 
 def _tell(done: dict[str, Any]) -> None:

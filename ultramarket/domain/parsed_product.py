@@ -47,6 +47,7 @@ class ParsedVariant(msgspec.Struct, frozen=True, kw_only=True):
         sku: as in the file, or made from the handle and the option values, the same each time.
         title: the option values, e.g. `M / Blue`; empty for the only variant of a product.
         options: value by option name.
+        price: None only in a product that is written to a file: it has none in the file's currency.
         tax_class: the tax code, `standard` where there is none, `exempt` where the variant is not taxable.
         track_stock: a tracker or a quantity is given. Without either the variant is sold without looking at stock.
         quantity: pieces in stock; None where the file doesn't say.
@@ -56,7 +57,7 @@ class ParsedVariant(msgspec.Struct, frozen=True, kw_only=True):
     sku: str
     title: str
     options: dict[str, str]
-    price: Money
+    price: Money | None
     compare_at_price: Money | None
     weight_grams: int
     barcode: str
