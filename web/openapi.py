@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, made of the routes and the Structs of their bodies."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -51,7 +51,7 @@ _ALWAYS = ("bad_request", "overloaded", "deadline_exceeded", "unavailable", "int
 
 def document() -> dict[str, Any]:
     """The whole document."""
-    schemas = _Schemas(route.operation for route in ROUTES)
+    schemas = _Schemas([route.operation for route in ROUTES])
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
@@ -80,7 +80,7 @@ def document() -> dict[str, Any]:
 class _Schemas:
     """JSON Schemas of all Structs that the operations name."""
 
-    def __init__(self, operations: Iterable[Operation]) -> None:
+    def __init__(self, operations: Sequence[Operation]) -> None:
         shapes: dict[Any, None] = {Problem: None}
         for operation in operations:
             body = operation.body.shape if operation.body else None
@@ -112,23 +112,28 @@ class _Schemas:
         return {**whole, "properties": {**whole["properties"], "items": smaller}}
 
     def _or_part(self, ref: dict[str, Any]) -> dict[str, Any]:
-        name = f"{ref['$ref'].rpartition('/')[2]}Part"
-        part = self._part(ref)
-        part["description"] = "What `fields=` names."
-        self.components[name] = {**part, "title": name}
-        return {"anyOf": [ref, {"$ref": _REF.format(name=name)}]}
+        return {"anyOf": [ref, self._part(ref)]}
 
     def _part(self, schema: Any) -> Any:
-        """The schema without anything that must be there."""
+        """The schema without anything that must be there, of objects as components of their own."""
         if isinstance(schema, list):
             return [self._part(part) for part in schema]
         if not isinstance(schema, dict):
             return schema
         if "$ref" in schema:
-            return self._part(self.components[schema["$ref"].rpartition("/")[2]])
+            return {"$ref": _REF.format(name=self._part_of(schema["$ref"].rpartition("/")[2]))}
         # A list: a field of this name would be a mapping.
         kept = {name: part for name, part in schema.items() if name != "required" or not isinstance(part, list)}
         return {name: self._part(part) for name, part in kept.items()}
+
+    def _part_of(self, whole: str) -> str:
+        """The name of the component with parts of this one."""
+        name = f"{whole}Part"
+        if name not in self.components:
+            self.components[name] = {}  # so that one that holds itself ends
+            part = self._part(self.components[whole])
+            self.components[name] = {**part, "title": name, "description": f"What `fields=` names of {whole}."}
+        return name
 
 
 def _portable(schema: Any) -> Any:
@@ -234,7 +239,7 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
             )
         )
     if operation.conditional:
-        etag = {"anyOf": [{"type": "string", "pattern": '^"[0-9]{1,18}"$'}, {"type": "string", "const": "*"}]}
+        etag = {"type": "string", "pattern": r'^("[0-9]{1,18}"|\*)$'}
         if operation.writes:
             found.append(_header("If-Match", "Only if the entity still has this ETag; else 412.", etag))
         else:
