@@ -8,5 +8,6 @@ from actors.order import Order
 from actors.payment import Payment
 from actors.product import Product
 from actors.product_import import Import
+from actors.review import Review
 
-__all__ = ["Cart", "GatewayWorker", "Import", "Importer", "Inventory", "Order", "Payment", "Product"]
+__all__ = ["Cart", "GatewayWorker", "Import", "Importer", "Inventory", "Order", "Payment", "Product", "Review"]

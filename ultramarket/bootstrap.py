@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 from aiohttp import web
 
-from actors import Cart, GatewayWorker, Import, Importer, Inventory, Order, Payment, Product
+from actors import Cart, GatewayWorker, Import, Importer, Inventory, Order, Payment, Product, Review
 from ultramarket.adapters.access_log import access_log
 from ultramarket.adapters.broker_mailbox import BrokerMailbox
 from ultramarket.adapters.inprocess import InProcessMailbox
@@ -47,6 +47,7 @@ from ultramarket.views.projection import View
 from ultramarket.views.projector import Projector
 from ultramarket.views.reading import ReadMany
 from ultramarket.views.rebuilding import Advance, Rebuild, Rebuilt
+from ultramarket.views.reviews import ReviewView
 from web.admission import Admission
 from web.app import create_app
 from web.gauges import Gauges
@@ -94,15 +95,20 @@ class ReadSide:
 
     products: ProductView
     orders: OrderView
+    reviews: ReviewView
 
     @classmethod
     def over(cls, database: Database, shown: ReadMany, vault: Vault, language: str) -> "ReadSide":
         """The views of a database, not yet followed; `shown` reads committed public forms."""
-        return cls(ProductView(database, shown, language=language), OrderView(database, shown, vault))
+        return cls(
+            products=ProductView(database, shown, language=language),
+            orders=OrderView(database, shown, vault),
+            reviews=ReviewView(database, shown),
+        )
 
     def views(self) -> tuple[View, ...]:
         """All of them."""
-        return (self.products, self.orders)
+        return (self.products, self.orders, self.reviews)
 
 
 def cast(
@@ -116,6 +122,7 @@ def cast(
     """Every kind of actor and worker of the shop."""
     return [
         Product(),
+        Review(),
         Inventory(),
         Cart(rules),
         Order(rules),
@@ -255,6 +262,7 @@ class _Assembly:
             views=self.projector,
             products=self.read_side.products,
             orders=self.read_side.orders,
+            reviews=self.read_side.reviews,
             metrics=gauges.registry,
             refresh_metrics=gauges.refresh,
             log_access=access_log(self._settings.log_format, self._settings.log_level),

@@ -90,6 +90,15 @@ _PRODUCT = (
     Link("adjust_stock", "adjust_inventory", "Change the stock of its first variant.", _SKU),
     Link("add_to_cart", "add_line_carts", "Put it into a cart.", body=_SKU),
 )
+_REVIEWS = (
+    Link("reviews", "list_reviews_products", "List what buyers say of it.", _ID),
+    Link("review", "review_products", "Say what you think of it.", _ID),
+)
+_REVIEW = (
+    Link("judge", "judge_reviews", "Publish or reject it.", _ID),
+    Link("vote", "vote_reviews", "Say whether it was helpful.", _ID),
+    Link("product", "show_products", "Show the product.", {"id": "$response.body#/product"}),
+)
 _STOCK = {"sku": "$response.body#/sku"}
 
 LINKS: dict[str, tuple[Link, ...]] = {
@@ -104,11 +113,22 @@ LINKS: dict[str, tuple[Link, ...]] = {
         ),
     ),
     "create_products": (_read("show_products"), _repeat("create_products"), *_PRODUCT),
-    "show_products": (_again("show_products"), *_PRODUCT),
+    "show_products": (_again("show_products"), *_PRODUCT, *_REVIEWS),
     "change_products": (_read("show_products"), *_PRODUCT),
     "archive_products": (_read("show_products"), *_PRODUCT),
     "create_imports": (_read("show_imports"),),
     "show_imports": (_again("show_imports"),),
+    "review_products": (_read("show_reviews"), *_REVIEW),
+    "list_reviews_products": (
+        Link("first", "show_reviews", "Show the first one.", {"id": "$response.body#/items/0/id"}),
+    ),
+    "index_reviews": (
+        Link("next", "index_reviews", "The next page.", {"cursor": "$response.body#/next"}),
+        Link("first", "show_reviews", "Show the first one.", {"id": "$response.body#/items/0/id"}),
+    ),
+    "show_reviews": (_again("show_reviews"), *_REVIEW),
+    "judge_reviews": (_read("show_reviews"), *_REVIEW),
+    "vote_reviews": (_read("show_reviews"),),
     "show_inventory": (
         _again("show_inventory", **_STOCK),
         Link("adjust", "adjust_inventory", "Change it.", {**_STOCK, "If-Match": "$response.header.ETag"}),

@@ -239,7 +239,7 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
             )
         )
     if operation.conditional:
-        etag = {"type": "string", "pattern": r'^("[0-9]{1,18}"|\*)$'}
+        etag = {"anyOf": [{"type": "string", "pattern": '^"[0-9]{1,18}"$'}, {"type": "string", "const": "*"}]}
         if operation.writes:
             found.append(_header("If-Match", "Only if the entity still has this ETag; else 412.", etag))
         else:

@@ -8,6 +8,7 @@ import msgspec
 from ultramarket.messages import cart as carts
 from ultramarket.messages import order as orders
 from ultramarket.messages import product as products
+from ultramarket.messages import review as reviews
 from ultramarket.messages.cart import MergeChange, ShownTotals
 from ultramarket.messages.common import ShownAddress, ShownMoney
 from ultramarket.messages.product_import import RefusedRow
@@ -140,6 +141,27 @@ class Order(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
+class Review(msgspec.Struct, frozen=True):
+    """A review; `answer` is the shop's, `reason` why it was rejected, which staff alone are told."""
+
+    id: str
+    version: int
+    product: str
+    rating: int
+    title: str
+    body: str
+    author: str
+    language: str
+    verified: bool
+    status: reviews.ReviewStatus
+    reason: str | None
+    answer: str
+    helpful: int
+    unhelpful: int
+    created_at: datetime
+    updated_at: datetime
+
+
 class Import(msgspec.Struct, frozen=True):
     """A product import: how far it is, and the first 1,000 rows that did not go in."""
 
@@ -267,3 +289,8 @@ def order(shown: orders.ShownOrder, wanted: Languages, fallback: str) -> Order:
         created_at=shown.created_at,
         updated_at=shown.updated_at,
     )
+
+
+def review(shown: reviews.ShownReview, *, staff: bool) -> Review:
+    """A review for the shop's staff, or for everybody."""
+    return Review(**{**msgspec.structs.asdict(shown), "reason": shown.reason if staff else None})

@@ -64,6 +64,7 @@ KINDS: dict[str, Kind] = {
         409, "Cart frozen", "An order is being made of the cart; `order` names it. Cancelling the order opens the cart."
     ),
     "product_exists": Kind(409, "Product exists", "There is a product with this id already: change it instead."),
+    "review_exists": Kind(409, "Review exists", "There is a review with this id already."),
     "order_not_cancellable": Kind(409, "Order not cancellable", "The order has ended: there is nothing to cancel."),
     "no_action_needed": Kind(409, "No action needed", "The payment does not wait for the buyer."),
     "negative_stock": Kind(409, "Negative stock", "There is less on hand than is to be taken away."),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from web import docs, pages
-from web.api import carts, exports, health, imports, inventory, orders, payments, products, webhooks
+from web.api import carts, exports, health, imports, inventory, orders, payments, products, reviews, webhooks
 from web.operation import Operation
 
 API = "/api/v1"
@@ -26,6 +26,12 @@ ROUTES = (
     Route("GET", f"{API}/products/{{id}}", products.show),
     Route("PATCH", f"{API}/products/{{id}}", products.change),
     Route("DELETE", f"{API}/products/{{id}}", products.archive),
+    Route("GET", f"{API}/products/{{id}}/reviews", reviews.list_reviews),
+    Route("POST", f"{API}/products/{{id}}/reviews", reviews.review),
+    Route("GET", f"{API}/reviews", reviews.index),
+    Route("GET", f"{API}/reviews/{{id}}", reviews.show),
+    Route("PATCH", f"{API}/reviews/{{id}}", reviews.judge),
+    Route("POST", f"{API}/reviews/{{id}}/votes", reviews.vote),
     Route("POST", f"{API}/imports", imports.create),
     Route("GET", f"{API}/imports/{{id}}", imports.show),
     Route("GET", f"{API}/exports/products", exports.products),

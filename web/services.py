@@ -10,6 +10,7 @@ from aioprometheus.collectors import Registry
 
 from ultramarket.domain.shop import Channel, ShopRules
 from ultramarket.messages.order import ShownOrder
+from ultramarket.messages.review import ShownReview
 from ultramarket.ports.access_log import Access, AccessLog
 from ultramarket.ports.asking import Actors
 from ultramarket.ports.uploads import Uploads
@@ -17,6 +18,7 @@ from ultramarket.ports.vault import Vault
 from ultramarket.views.orders import OrderFilters
 from ultramarket.views.pages import Page
 from ultramarket.views.products import FoundProduct, ProductFilters
+from ultramarket.views.reviews import Ratings, ReviewFilters
 from web.admission import Admission
 
 AuthenticateSandbox = Callable[[str, Literal["ok", "failed"]], Awaitable[bool]]
@@ -45,6 +47,27 @@ class Orders(Protocol):
 
         Raises:
             ValueError: a limit or cursor that can't be.
+            Unavailable: the view can't be reached.
+        """
+        ...
+
+
+class Reviews(Protocol):
+    """The lists of reviews, see `ultramarket.views.reviews.ReviewView`."""
+
+    async def find(self, filters: ReviewFilters, limit: int = 24, cursor: str | None = None) -> Page[ShownReview]:
+        """A page of reviews.
+
+        Raises:
+            ValueError: a limit or cursor that can't be.
+            Unavailable: the view can't be reached.
+        """
+        ...
+
+    async def ratings(self, product: str) -> Ratings:
+        """The ratings of a product's published reviews.
+
+        Raises:
             Unavailable: the view can't be reached.
         """
         ...
@@ -88,6 +111,7 @@ class Shop:
     uploads: Uploads
     products: Products
     orders: Orders
+    reviews: Reviews
     views: Views
     rules: ShopRules
     staff_key: str

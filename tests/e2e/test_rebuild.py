@@ -18,10 +18,11 @@ from tests.e2e.server import STAFF_KEY, Server
 from tests.e2e.shopper import STAFF, PatientShopper, Shopper, purchase, shopper
 from ultramarket.views.orders import OrderView
 from ultramarket.views.products import ProductView
+from ultramarket.views.reviews import ReviewView
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-VIEWS = {"products": ProductView.tables, "orders": OrderView.tables}
+VIEWS = {"products": ProductView.tables, "orders": OrderView.tables, "reviews": ReviewView.tables}
 GOODS = 60
 END_SECONDS = 120
 
@@ -57,6 +58,14 @@ async def rebuild(running: Server, view: str, *flags: str) -> tuple[int, bytes, 
     return process.returncode, out, err
 
 
+async def judged(shop: Shopper, sku: str, number: int) -> None:
+    """Review a product, and publish every other one."""
+    new = {"rating": number % 5 + 1, "author": f"Buyer {number}"}
+    review = await shop.ok("POST", f"/products/goods-{sku.lower()}/reviews", new)
+    if number % 2:
+        await shop.ok("PATCH", f"/reviews/{review['id']}", {"status": "published"}, headers=STAFF)
+
+
 class Rounds:
     """How many orders were made so far."""
 
@@ -86,6 +95,7 @@ async def busy(shop: Shopper) -> AsyncIterator[Rounds]:
             sku = f"REB-{n % GOODS}"
             change = {"title": f"Goods {n}", "tags": [f"t{n % 7}"]}
             await shop.ok("PATCH", f"/products/goods-{sku.lower()}", change, headers=STAFF)
+            await judged(shop, sku, n)
             cart = await shop.filled_cart(sku)
             await shop.ok("POST", "/orders", purchase(cart))
             await rounds.another()
@@ -180,5 +190,5 @@ async def test_a_rebuild_that_is_interrupted_says_so_and_changes_nothing(running
 async def test_a_view_that_there_is_not_is_said_with_those_that_there_are(running: Server) -> None:
     code, _, err = await rebuild(running, "invoices")
     assert code == 2
-    assert b"There is no view 'invoices': there are orders, products." in err
+    assert b"There is no view 'invoices': there are orders, products, reviews." in err
     assert STAFF_KEY.encode() not in err

@@ -55,12 +55,22 @@ async def _furnish(shop: Shopper) -> Known:
         "ready": await _carts(shop),
         "sources": await _carts(shop),
         "imports": [await _import(shop)],
+        "reviews": [await _review(shop, products[sku]["id"], status) for sku in SOLD for status in (None, "published")],
     }
 
 
 async def _carts(shop: Shopper) -> Sequence[str]:
     """The ids of carts that can be ordered, at version 5."""
     return [(await shop.filled_cart(*SOLD))["id"] for _ in range(CARTS)]
+
+
+async def _review(shop: Shopper, product: str, status: str | None) -> str:
+    """The id of a review of this product, judged by staff where a status is given."""
+    review = await shop.ok("POST", f"/products/{product}/reviews", {"rating": 4, "author": "Ada"})
+    if status is not None:
+        await shop.ok("PATCH", f"/reviews/{review['id']}", {"status": status}, headers=STAFF)
+    id: str = review["id"]
+    return id
 
 
 def _product(sku: str) -> dict[str, object]:

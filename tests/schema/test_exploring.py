@@ -12,7 +12,8 @@ from tests.schema.conftest import Known
 from tests.schema.exploring import Run, explore
 
 NOTHING: Known = {
-    name: ["none"] for name in ("skus", "carts", "ready", "sources", "orders", "payments", "products", "imports")
+    name: ["none"]
+    for name in ("skus", "carts", "ready", "sources", "orders", "payments", "products", "imports", "reviews")
 }
 THING = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}
 DOCUMENT: dict[str, Any] = {

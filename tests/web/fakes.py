@@ -16,6 +16,7 @@ from actors.order import Order
 from actors.payment import Payment
 from actors.product import Product
 from actors.product_import import Import
+from actors.review import Review
 from ultramarket.domain.shop import ShopRules
 from ultramarket.errors import Rejection, Unavailable
 from ultramarket.messages.common import Sealed
@@ -76,6 +77,7 @@ class FakeActors:
             Order(rules),
             Payment(),
             Import(),
+            Review(),
         )
         self._cast = {actor.kind: actor for actor in cast}
         self._states: dict[Id, Any] = {}

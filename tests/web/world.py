@@ -12,6 +12,7 @@ from ultramarket.messages.inventory import AdjustStock
 from ultramarket.messages.product import CreateProduct, Media, Variant
 from ultramarket.views.pages import Page, read_cursor
 from ultramarket.views.products import FoundProduct
+from ultramarket.views.reviews import Ratings
 from web.services import Shop
 
 STAFF = {"Authorization": "Bearer staff-key-of-the-tests"}
@@ -43,6 +44,14 @@ class FakeViews:
         return self.shows
 
 
+class FakeReviews(FakeViews):
+    """Lists of reviews, with the ratings of those in it."""
+
+    async def ratings(self, product: str) -> Ratings:
+        rated = [review.rating for review in self.items if review.product == product]
+        return Ratings(len(rated), f"{sum(rated) / len(rated):.1f}" if rated else None, {})
+
+
 class World:
     """The shop of a test and what it stands on."""
 
@@ -51,6 +60,7 @@ class World:
         self.uploads = FakeUploads()
         self.products = FakeViews()
         self.orders = FakeViews()
+        self.reviews = FakeReviews()
         self.stores = {"journal": "ok", "views": "ok"}
         self.authenticated: list[tuple[str, str]] = []
         self.waits_for_buyer = True
@@ -60,6 +70,7 @@ class World:
             uploads=self.uploads,
             products=self.products,
             orders=self.orders,
+            reviews=self.reviews,
             views=self.products,
             rules=RULES,
             staff_key="staff-key-of-the-tests",
