@@ -120,6 +120,22 @@ async def test_a_partition_is_not_taken_again_while_turns_of_the_time_before_sti
     assert await owner.adopt(journal, [(partition, None)], prepare) == [partition]  # type: ignore[arg-type]  # as above
 
 
+async def test_a_partition_that_is_lost_while_it_is_taken_anew_is_not_kept_without_its_mailbox(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, partition = place(shop, "a")
+    other = next(each for each in owner.partitions if each is not partition)
+
+    async def take_one(_journal: object, taken: Partition, _before: str | None) -> Lane:
+        if taken is partition:
+            owner.lose(partition)  # as when the lease ends, which closes the mailbox too
+        return Lane(taken.kind, taken.no, 2, 0)
+
+    monkeypatch.setattr(owner, "_take_one", take_one)
+    await owner._take()
+    assert (partition.lane, other.lane) == (None, Lane(other.kind, other.no, 2, 0))
+
+
 async def test_a_follower_is_told_that_the_version_can_not_be_read() -> None:
     answers: list[Answer | Exception] = []
     answered = asyncio.Event()

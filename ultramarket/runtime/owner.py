@@ -191,7 +191,9 @@ class Owner:
         async with self._changing:
             for partition in self.partitions:
                 if partition in self._assigned:
-                    partition.lane = await self._take_one(self._committer.journal, partition, self._name)
+                    lane = await self._take_one(self._committer.journal, partition, self._name)
+                    # It may have been lost meanwhile, and its mailbox closed with it: then it is to be adopted anew.
+                    partition.lane = lane if partition in self._assigned else None
             for partition in [each for each in self._assigned if each.lane is None]:
                 self.lose(partition)  # somebody else was quicker
             for partition in self._assigned:
