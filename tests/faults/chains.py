@@ -65,6 +65,7 @@ CHAINS: dict[str, tuple[str, ...]] = {
     "orders": _of("order"),
     "payments": _of("payment", "gateway"),
     "goods": _of(*_IMPORTS),
+    "what is said": _of("review"),
     # Only a process that shares its partitions hands any over.
     "sharing": ("release.before:1", "release.after:1", "release.before:60", "release.after:60"),
     # The parked message blocks a merge of two carts, which is what the last one of these chains waits for.

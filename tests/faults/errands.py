@@ -29,7 +29,7 @@ class Regulars(Buyers):
 
     def everybody(self, _buyers: int) -> list[Coroutine[Any, Any, None]]:
         """Fewer of the ordinary ones, to leave room for the others."""
-        errands = (self.merge, self.order_too_early, self.haggle, self.act_too_late)
+        errands = (self.merge, self.order_too_early, self.haggle, self.act_too_late, self.review)
         return [*super().everybody(5), *(self._again(errand) for errand in errands)]
 
     async def _again(self, errand: Callable[[], Awaitable[None]]) -> None:
@@ -87,6 +87,17 @@ class Regulars(Buyers):
             path = f"/payments/{order['payment']['id']}/sandbox/authenticate"
             await self._insist("POST", path, {"outcome": "ok"}, also=409)
         await self._order(await self._cart(sku), "ok")
+
+    async def review(self) -> None:
+        """A product is reviewed; staff publish that, and one who reads it votes twice."""
+        path, new = f"/products/goods-{self._skus[-1].lower()}/reviews", {"rating": 4, "author": "Ada"}
+        written = (await self._insist("POST", path, new)).json
+        await self._insist("PATCH", f"/reviews/{written['id']}", {"status": "published"}, headers=STAFF)
+        for helpful in (False, True):
+            vote = {"voter": "one-who-reads-it-carefully", "helpful": helpful}
+            shown = (await self._insist("POST", f"/reviews/{written['id']}/votes", vote)).json
+        if (shown["status"], shown["helpful"], shown["unhelpful"]) != ("published", 1, 0):
+            self.memory.odd.append(f"a review that was published and voted on is {shown}")
 
     async def line(self, sku: str) -> str:
         """A new cart with a piece of a SKU; gives its id."""
