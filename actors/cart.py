@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 from msgspec import UNSET
 
-from actors import cart_lines, cart_transfers
+from actors import cart_lines, cart_told, cart_transfers
 from actors.cart_state import CartState, frozen
 from ultramarket.domain.money import EXPONENTS
 from ultramarket.domain.shop import ShopRules
@@ -180,6 +180,10 @@ class Cart(Actor[CartState, Command, Event]):
             created_at=state.created_at,
             updated_at=state.updated_at,
         )
+
+    def tell(self, event: Event) -> Any:
+        """The public event."""
+        return cart_told.tell(event)
 
     def _create(self, state: CartState | None, command: CreateCart, ctx: Context) -> Decision | Rejection:
         if state is not None:

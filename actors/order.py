@@ -9,9 +9,10 @@ rejection or cancellation changes nothing: what it speaks of is already being gi
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Any, assert_never
 
 from actors import order_sends as sends
+from actors import order_told
 from actors.order_state import Event, OrderState, evolve
 from ultramarket.domain.ids import payment_id
 from ultramarket.domain.shop import ShopRules
@@ -187,6 +188,10 @@ class Order(Actor[OrderState, Command, Event]):
             created_at=state.created_at,
             updated_at=state.updated_at,
         )
+
+    def tell(self, event: Event) -> Any:
+        """The public event."""
+        return order_told.tell(event)
 
     def _place(self, state: OrderState | None, command: PlaceOrder, ctx: Context) -> Decision:
         if state is not None:

@@ -17,6 +17,7 @@ from ultramarket.adapters.broker_mailbox import BrokerMailbox
 from ultramarket.adapters.inprocess import InProcessMailbox
 from ultramarket.adapters.migrations import check_server, migrate, refuse_transaction_pooler
 from ultramarket.adapters.postgres import PostgresDatabase
+from ultramarket.adapters.postgres_feed import PostgresFeed
 from ultramarket.adapters.postgres_journal import PostgresJournal
 from ultramarket.adapters.postgres_lock import OwnerLock
 from ultramarket.adapters.postgres_membership import PostgresMembership
@@ -40,6 +41,7 @@ from ultramarket.runtime.reader import Reader
 from ultramarket.runtime.showing import Showcase
 from ultramarket.runtime.stored import StoredForms
 from ultramarket.runtime.system import Options, Runtime, new_name
+from ultramarket.runtime.telling import Teller
 from ultramarket.settings import Settings
 from ultramarket.views.orders import OrderView
 from ultramarket.views.products import ProductView
@@ -48,10 +50,11 @@ from ultramarket.views.projector import Projector
 from ultramarket.views.reading import ReadMany
 from ultramarket.views.rebuilding import Advance, Rebuild, Rebuilt
 from ultramarket.views.reviews import ReviewView
+from ultramarket.views.tailer import Tailer
 from web.admission import Admission
 from web.app import create_app
 from web.gauges import Gauges
-from web.services import Shop
+from web.services import LiveLimits, Shop
 
 if TYPE_CHECKING:
     from ultramarket.adapters.rabbitmq import RabbitMq
@@ -59,6 +62,8 @@ if TYPE_CHECKING:
 REBUILD_CONNECTIONS = 4
 REBUILD_SECONDS = 3600.0
 """What a statement of a rebuild may take: an index over a large view is one."""
+_NOBODY: Any = None
+"""Codecs and public events follow from the messages alone: no worker of such a cast asks anybody."""
 SANDBOX_CONNECTIONS = 4
 """Connections of the sandbox gateway: it plays the world outside, and must not make the shop's own statements wait."""
 
@@ -190,6 +195,8 @@ async def platform(settings: Settings, dsn: str, role: Role = Role.ALL) -> Async
         stack.push_async_callback(assembly.runtime.stop)
         await assembly.projector.start()
         stack.push_async_callback(assembly.projector.stop)
+        await assembly.tailer.start()
+        stack.push_async_callback(assembly.tailer.stop)
         failed = asyncio.get_running_loop().create_future()
         watchers = [
             asyncio.create_task(_watch(failed, work))
@@ -246,6 +253,9 @@ class _Assembly:
         )
         self.read_side = ReadSide.over(database, self.runtime.read_many, self.vault, language)
         self.projector = Projector(database, self.read_side.views())
+        self.feed = PostgresFeed(database)
+        self.tailer = Tailer(self.feed, self.runtime.owned)
+        self.teller = Teller(parts(_NOBODY))
 
     def shop(self, key: str) -> Shop:
         """What the web layer gets."""
@@ -260,6 +270,9 @@ class _Assembly:
             authenticate_sandbox=self.sandbox.authenticate,
             health=self._health,
             views=self.projector,
+            log=self.feed,
+            tailer=self.tailer,
+            tell=self.teller.tell,
             products=self.read_side.products,
             orders=self.read_side.orders,
             reviews=self.read_side.reviews,
@@ -268,10 +281,13 @@ class _Assembly:
             log_access=access_log(self._settings.log_format, self._settings.log_level),
             admission=Admission(self._settings.request_limit, self._settings.connection_limit),
             request_seconds=self._settings.request_seconds,
+            allowed_origins=frozenset(self._settings.allowed_origins),
+            live_limits=LiveLimits(**self._settings.live.model_dump()),
         )
 
     def _committed(self) -> None:
         self.projector.wake()
+        self.tailer.wake()
 
     async def _health(self) -> dict[str, str]:
         """Each store and how it is."""
@@ -329,8 +345,7 @@ def _language(rules: ShopRules) -> str:
 def _broker_mailbox(
     settings: Settings, name: str, parts: Callable[[Actors], Sequence[Actor[Any, Any, Any] | Worker[Any]]]
 ) -> BrokerMailbox:
-    nobody: Any = None  # the codecs follow from the messages alone: no worker of these asks anybody
-    codecs = {part.kind: KindCodec(part) for part in parts(nobody)}
+    codecs = {part.kind: KindCodec(part) for part in parts(_NOBODY)}
     return BrokerMailbox(_rabbit(settings), name, codecs, ask_seconds=settings.request_seconds)
 
 

@@ -33,6 +33,14 @@ class _Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class LiveSettings(_Group):
+    """The table `[live]`: what a live connection may take."""
+
+    subscriptions: PositiveInt
+    frame_bytes: Annotated[int, Field(ge=1024)]
+    unread_bytes: Annotated[int, Field(ge=131072)]
+
+
 class CartSettings(_Group):
     """The table `[cart]`: limits, and how long a quoted price holds."""
 
@@ -126,6 +134,8 @@ class Settings(BaseSettings):
     grace_seconds: PositiveFloat
     max_body_bytes: PositiveInt
     max_import_bytes: PositiveInt
+    allowed_origins: tuple[str, ...]
+    live: LiveSettings
     cart: CartSettings
     order: OrderSettings
     channels: tuple[ChannelSettings, ...]
@@ -186,6 +196,15 @@ class Settings(BaseSettings):
         if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
             raise ValueError("it has to look like amqp://user:password@host, or amqps:// for TLS")
         return url
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if origin != "null" and (not parts.netloc or origin != f"{parts.scheme}://{parts.netloc.lower()}"):
+                raise ValueError(f"{origin!r} is no origin: write it like https://shop.example, without a path")
+        return origins
 
     @field_validator(*_NOT_THERE_YET)
     @classmethod

@@ -7,7 +7,7 @@ import jinja2
 import msgspec
 from aiohttp import web
 
-from web import docs, openapi, routes, turnstile
+from web import docs, openapi, routes, turnstile, ws
 from web.api.carts import QUOTER
 from web.bodies import MAX_BYTES
 from web.finder import FINDER, PRODUCT_BODIES, KeptBodies, ProductFinder
@@ -16,6 +16,8 @@ from web.measures import RequestSeconds
 from web.middlewares import Frame
 from web.quotes import Quoter
 from web.services import SHOP, Shop
+from web.ws import measures
+from web.ws.hub import Hub
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -28,7 +30,7 @@ def create_app(shop: Shop) -> web.Application:
     """
     uploads = frozenset(route.path for route in routes.ROUTES if route.operation.uploads)
     app = web.Application(
-        middlewares=[Frame(shop, RequestSeconds(shop.metrics), uploads).handle],
+        middlewares=[Frame(shop, RequestSeconds(shop.metrics), uploads, frozenset({routes.LIVE})).handle],
         client_max_size=MAX_BYTES,
     )
     app[SHOP] = shop
@@ -36,6 +38,9 @@ def create_app(shop: Shop) -> web.Application:
     app[FINDER] = ProductFinder(shop.actors)
     app[PRODUCT_BODIES] = KeptBodies()
     app[IN_FLIGHT] = set()
+    app[ws.HUB] = Hub(shop.actors, shop.log, shop.tailer, shop.tell, app[QUOTER], shop.live_limits)
+    app.on_shutdown.append(ws.close)
+    measures.install(app[ws.HUB], shop.tailer, shop.metrics)
     app[docs.BUNDLE] = docs.bundle()
     app[docs.OPENAPI] = msgspec.json.encode(openapi.document())
     aiohttp_jinja2.setup(app, loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)

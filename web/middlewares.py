@@ -65,12 +65,16 @@ class Frame:
         shop: the services.
         measures: counts the requests.
         uploads: routes with the deadline of an upload.
+        lasting: routes of connections that last; they have no deadline, and their time is none of an answer.
     """
 
-    def __init__(self, shop: Shop, measures: RequestSeconds, uploads: frozenset[str]) -> None:
+    def __init__(
+        self, shop: Shop, measures: RequestSeconds, uploads: frozenset[str], lasting: frozenset[str] = frozenset()
+    ) -> None:
         self._shop = shop
         self._measures = measures
         self._uploads = uploads
+        self._lasting = lasting
         self._deadlines: Deadlines[_Running] = Deadlines(_Running.expire)
 
     @web.middleware
@@ -81,7 +85,8 @@ class Frame:
         route = _route(request)
         seconds = self._shop.upload_seconds if route in self._uploads else self._shop.request_seconds
         running = _Running()
-        self._deadlines.add(running, seconds)
+        if route not in self._lasting:
+            self._deadlines.add(running, seconds)
         try:
             authorization = request.headers.getall("Authorization", ())
             request[PRINCIPAL] = identify(authorization, self._shop.staff_key) if authorization else GUEST
@@ -100,7 +105,8 @@ class Frame:
 
     def _tell(self, request: web.Request, route: str, status: int, seconds: float) -> None:
         method = request.method if request.method in _METHODS else "OTHER"
-        self._measures.count(method, route, status, seconds)
+        if route not in self._lasting:
+            self._measures.count(method, route, status, seconds)
         principal = request.get(PRINCIPAL)
         who = principal.name if principal else None
         ids = {**request.match_info}

@@ -44,6 +44,9 @@ KINDS: dict[str, Kind] = {
     "credentials_required": Kind(401, "Credentials required", "Send `Authorization: Bearer` with the staff key."),
     "invalid_credentials": Kind(401, "Invalid credentials", "The key is not a valid one."),
     "forbidden": Kind(403, "Forbidden", "These credentials don't allow this."),
+    "origin_not_allowed": Kind(
+        403, "Origin not allowed", "Pages of this origin may not connect: the setting `allowed_origins` names those."
+    ),
     "not_found": Kind(404, "Not found", "There is nothing at this address."),
     "line_not_found": Kind(404, "Line not found", "The cart has no line with this id or SKU."),
     "method_not_allowed": Kind(
@@ -103,6 +106,9 @@ KINDS: dict[str, Kind] = {
     "currency_mismatch": Kind(422, "Currency mismatch", "The cart and the price are in different currencies."),
     "quantity_limit": Kind(422, "Quantity limit", "A line of a cart holds no more pieces."),
     "too_many_lines": Kind(422, "Too many lines", "The cart holds no more lines."),
+    "upgrade_required": Kind(
+        426, "Upgrade required", "This address speaks WebSocket: connect to it with ws:// or wss://."
+    ),
     "internal": Kind(500, "Internal error", "Something went wrong on our side; the request id finds it in our logs."),
     "view_behind": Kind(503, "View behind", "The list does not show that write yet: try again in a moment."),
     "deadline_exceeded": Kind(

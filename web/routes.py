@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from web import docs, pages
+from web import docs, pages, ws
 from web.api import carts, exports, health, imports, inventory, orders, payments, products, reviews, webhooks
 from web.operation import Operation
 
 API = "/api/v1"
+LIVE = f"{API}/ws"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ PAGES = (
     web.get("/docs", docs.page),
     web.get("/docs/{file}", docs.asset),
     web.get(f"{API}/openapi.json", docs.openapi),
+    web.get(LIVE, ws.connect, allow_head=False),
     web.get("/health/live", health.live),
     web.get("/health/ready", health.ready),
     web.get("/metrics", health.metrics),

@@ -13,17 +13,37 @@ from ultramarket.messages.order import ShownOrder
 from ultramarket.messages.review import ShownReview
 from ultramarket.ports.access_log import Access, AccessLog
 from ultramarket.ports.asking import Actors
+from ultramarket.ports.feed import Feed
 from ultramarket.ports.uploads import Uploads
 from ultramarket.ports.vault import Vault
+from ultramarket.runtime.telling import Told
 from ultramarket.views.orders import OrderFilters
 from ultramarket.views.pages import Page
 from ultramarket.views.products import FoundProduct, ProductFilters
 from ultramarket.views.reviews import Ratings, ReviewFilters
+from ultramarket.views.tailer import Tailer
 from web.admission import Admission
 
 AuthenticateSandbox = Callable[[str, Literal["ok", "failed"]], Awaitable[bool]]
 Health = Callable[[], Awaitable[dict[str, str]]]
 Refresh = Callable[[], None]
+Tell = Callable[[str, str], Told]
+"""Makes the public event of a kind and the stored text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveLimits:
+    """What a live connection may take.
+
+    Attributes:
+        subscriptions: of one connection.
+        frame_bytes: of a frame that a client sends; with a larger one its connection ends with 1009.
+        unread_bytes: what may wait for a reader before it is cut.
+    """
+
+    subscriptions: int = 100
+    frame_bytes: int = 4096
+    unread_bytes: int = 262_144
 
 
 class Products(Protocol):
@@ -104,6 +124,9 @@ class Shop:
         admission: how many requests and connections may come in.
         request_seconds: deadline of a request.
         upload_seconds: deadline of a request that uploads a file.
+        log: the events that live connections are told of; `tailer` tells of new ones, `tell` makes them public.
+        allowed_origins: of pages on other hosts that may open live connections.
+        live_limits: what a live connection may take.
     """
 
     actors: Actors
@@ -113,6 +136,9 @@ class Shop:
     orders: Orders
     reviews: Reviews
     views: Views
+    log: Feed
+    tailer: Tailer
+    tell: Tell
     rules: ShopRules
     staff_key: str
     secret: bytes
@@ -125,6 +151,8 @@ class Shop:
     admission: Admission = field(default_factory=Admission)
     request_seconds: float = 15.0
     upload_seconds: float = 900.0
+    allowed_origins: frozenset[str] = frozenset()
+    live_limits: LiveLimits = field(default_factory=LiveLimits)
 
     @property
     def channel(self) -> Channel:

@@ -20,6 +20,7 @@ from scripts.benchmarks import (
     entities,
     hot_sku,
     importing,
+    live,
     mixed,
     orders,
     products,
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "orders": orders.run,
     "rebuild": rebuild.run,
     "import": importing.run,
+    "live": live.run,
     "start": start.run,
     "replicas": replicas.run,
 }

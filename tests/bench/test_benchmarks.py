@@ -16,6 +16,7 @@ from scripts.benchmarks import (
     entities,
     hot_sku,
     importing,
+    live,
     mixed,
     orders,
     products,
@@ -152,6 +153,18 @@ async def test_a_rebuild_is_measured(tmp_path: Path) -> None:
         check(row)
 
 
+async def test_live_connections_are_measured_at_rest_and_as_they_are_told(tmp_path: Path) -> None:
+    rows = await live.run(tmp_path, TINY, "warning")
+    assert [row.name for row in rows] == [
+        "memory, 8 idle live connections",
+        "live updates, 200 events/s to 4 followers of one cart",
+        "live updates, 200 events/s to 4 followers of one cart",
+    ]
+    for row in rows[1:]:
+        check(row)
+        assert "20 events, 80 frames" in row.conditions
+
+
 async def test_both_starts_are_measured(tmp_path: Path) -> None:
     rows = await start.run(tmp_path, TINY, "warning")
     assert [row.name for row in rows] == ["start, cold", "start, warm"]
@@ -194,7 +207,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_the_help_and_the_refusal_of_an_unknown_name_name_all_benchmarks() -> None:
-    names = "add-to-cart, hot-sku, checkout, products, mixed, entities, orders, rebuild, import, start, replicas"
+    names = "add-to-cart, hot-sku, checkout, products, mixed, entities, orders, rebuild, import, live, start, replicas"
     assert list(BENCHMARKS) == names.split(", ")
     assert names in " ".join(run("--help").stdout.split())
     refused = run("nothing")

@@ -17,6 +17,7 @@ from actors.payment import Payment
 from actors.product import Product
 from actors.product_import import Import
 from actors.review import Review
+from tests.conformance.feed import MemoryFeed
 from ultramarket.domain.shop import ShopRules
 from ultramarket.errors import Rejection, Unavailable
 from ultramarket.messages.common import Sealed
@@ -67,6 +68,7 @@ class FakeActors:
         gate: commands wait for it, where there is one; `arrived` says that one does.
         watched: somebody waits for an entity.
         before_ask: done once, right before the next command.
+        log: every event, as the log has it.
     """
 
     def __init__(self, rules: ShopRules) -> None:
@@ -95,6 +97,7 @@ class FakeActors:
         self.arrived = asyncio.Event()
         self.watched = asyncio.Event()
         self.before_ask: Callable[[], Awaitable[Any]] | None = None
+        self.log = MemoryFeed()
 
     async def ask(
         self,
@@ -260,6 +263,8 @@ class FakeActors:
                     self._parts[place][name] = part
             self._states[place] = actor.evolve(self._states.get(place), event)
             self._versions[place] += 1
+            data = msgspec.json.encode(event).decode()
+            self.log.append(kind, id, self._versions[place], type(event).__name__, data, self.now())
             self.messages.extend((source, send) for send in actor.react(event, self._states[place], ctx))
         for changed_event in self._watchers[place] if decision.events else ():
             changed_event.set()

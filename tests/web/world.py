@@ -4,15 +4,18 @@ from typing import Any, Literal
 
 from aiohttp.test_utils import TestClient
 
+from actors import Cart, Inventory, Order, Product
 from tests.web.fakes import FakeActors, FakeUploads, FakeVault
 from ultramarket.adapters.access_log import through_structlog
 from ultramarket.domain.money import Money
 from ultramarket.domain.shop import Channel, ShippingMethod, ShopRules
 from ultramarket.messages.inventory import AdjustStock
 from ultramarket.messages.product import CreateProduct, Media, Variant
+from ultramarket.runtime.telling import Teller
 from ultramarket.views.pages import Page, read_cursor
 from ultramarket.views.products import FoundProduct
 from ultramarket.views.reviews import Ratings
+from ultramarket.views.tailer import Tailer
 from web.services import Shop
 
 STAFF = {"Authorization": "Bearer staff-key-of-the-tests"}
@@ -64,6 +67,8 @@ class World:
         self.stores = {"journal": "ok", "views": "ok"}
         self.authenticated: list[tuple[str, str]] = []
         self.waits_for_buyer = True
+        self.tailer = Tailer(self.actors.log, lambda: ())
+        self.actors.log.on_commit = self.tailer.wake
         self.shop = Shop(
             actors=self.actors,
             vault=FakeVault(),
@@ -72,6 +77,9 @@ class World:
             orders=self.orders,
             reviews=self.reviews,
             views=self.products,
+            log=self.actors.log,
+            tailer=self.tailer,
+            tell=Teller([Cart(RULES), Order(RULES), Inventory(), Product()]).tell,
             rules=RULES,
             staff_key="staff-key-of-the-tests",
             secret=b"s" * 32,

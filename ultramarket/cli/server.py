@@ -19,6 +19,7 @@ from ultramarket.cli.child import Tie
 from ultramarket.cli.listening import allow_connections, refusal, url_of
 from ultramarket.roles import Role
 from ultramarket.settings import Settings
+from web import ws
 from web.connections import Runner
 from web.turnstile import ADMISSION
 
@@ -198,6 +199,7 @@ class Doors:
             await site.stop()
         try:
             async with asyncio.timeout(seconds):
+                await ws.close(runner.app)
                 if linger:
                     await _deserted(runner)
                 await self._empty.wait()

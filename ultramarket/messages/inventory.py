@@ -171,6 +171,15 @@ class StockKept(msgspec.Struct, frozen=True, kw_only=True):
     changed: bool
 
 
+class StockChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """Public event: what the stock is now, over all locations; who holds what is not told."""
+
+    on_hand: int
+    held: int
+    available: int
+    version: int
+
+
 class ShownStock(msgspec.Struct, frozen=True, kw_only=True):
     """The public form: pieces over all locations. `available` = on_hand - held, never below 0."""
 

@@ -142,6 +142,13 @@ class Actor(Generic[State, Command, Event]):
         """The public form of the entity: a Struct of ultramarket/messages. Pure."""
         raise NotImplementedError
 
+    def tell(self, event: Event) -> Any:  # noqa: ARG002 - the default tells nothing
+        """The public event for those who may read the entity: a Struct of ultramarket/messages; None: it is internal.
+
+        Never a sealed value, and never the id of another entity that its readers must not know. Pure.
+        """
+        return None
+
 
 class Worker(Generic[Command]):
     """An actor without state that talks to the world: it takes a message, does IO, and answers with messages.
