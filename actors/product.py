@@ -6,6 +6,7 @@ from typing import Any, assert_never
 import msgspec
 from msgspec import UNSET
 
+from actors.product_prices import priced
 from actors.product_rules import faults
 from ultramarket.domain.money import Money
 from ultramarket.errors import Rejection
@@ -24,6 +25,7 @@ from ultramarket.messages.product import (
     PutProduct,
     QuotedLine,
     Seo,
+    SetPrices,
     ShownMedia,
     ShownProduct,
     ShownSeo,
@@ -33,7 +35,7 @@ from ultramarket.messages.product import (
 from ultramarket.messages.refusals import invalid, not_found, version_mismatch
 from ultramarket.runtime.actor import Actor, Claim, Context, Decision, Send, Unseal
 
-Command = CreateProduct | ChangeProduct | PutProduct | ArchiveProduct | ConfirmQuotes
+Command = CreateProduct | ChangeProduct | PutProduct | SetPrices | ArchiveProduct | ConfirmQuotes
 Event = ProductCreated | ProductChanged | ProductArchived
 
 _FIELDS = CreateProduct.__struct_fields__
@@ -72,6 +74,11 @@ class Product(Actor[ProductState, Command, Event]):
                 if state is None:
                     return _create(_merged(command.product, command.product), ctx)
                 return _change(state, _difference(state.product, _merged(state.product, command.product)), ctx)
+            case SetPrices():
+                new = priced(state.product, command) if state is not None else None
+                if state is None or new is None:
+                    return Rejection("sku_not_found", "The product does not have this SKU.", 422)
+                return _change(state, _difference(state.product, new), ctx)
             case ConfirmQuotes():
                 judged = QuotesJudged(
                     product=ctx.id,

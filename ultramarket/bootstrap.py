@@ -15,6 +15,7 @@ from actors import Cart, GatewayWorker, Import, Importer, Inventory, Order, Paym
 from ultramarket.adapters.access_log import access_log
 from ultramarket.adapters.broker_mailbox import BrokerMailbox
 from ultramarket.adapters.inprocess import InProcessMailbox
+from ultramarket.adapters.memory_cache import MemoryCache
 from ultramarket.adapters.migrations import check_server, migrate, refuse_transaction_pooler
 from ultramarket.adapters.postgres import PostgresDatabase
 from ultramarket.adapters.postgres_feed import PostgresFeed
@@ -29,6 +30,7 @@ from ultramarket.adapters.vault import PostgresVault
 from ultramarket.domain.shop import ShopRules
 from ultramarket.errors import ConfigurationError, UltraMarketError, Unavailable
 from ultramarket.ports.asking import Actors
+from ultramarket.ports.cache import Cache
 from ultramarket.ports.database import Database
 from ultramarket.ports.gateway import Gateway
 from ultramarket.ports.uploads import Uploads
@@ -53,6 +55,7 @@ from ultramarket.views.reviews import ReviewView
 from ultramarket.views.tailer import Tailer
 from web.admission import Admission
 from web.app import create_app
+from web.caching import Caching
 from web.gauges import Gauges
 from web.services import LiveLimits, Shop
 
@@ -203,6 +206,7 @@ async def platform(settings: Settings, dsn: str, role: Role = Role.ALL) -> Async
             for work in (*beside, keep_up(database, PARTITIONS), assembly.runtime.failure())
         ]
         stack.push_async_callback(_cancel, watchers)
+        stack.push_async_callback(assembly.cache.close)
         app = create_app(assembly.shop(key))
         yield Platform(app, assembly.runtime, assembly.projector, failed, key, key_is_new, watchers)
 
@@ -252,6 +256,7 @@ class _Assembly:
             takes=role.has_actors,
         )
         self.read_side = ReadSide.over(database, self.runtime.read_many, self.vault, language)
+        self.cache = _cache(settings.redis_url)
         self.projector = Projector(database, self.read_side.views())
         self.feed = PostgresFeed(database)
         self.tailer = Tailer(self.feed, self.runtime.owned)
@@ -260,6 +265,7 @@ class _Assembly:
     def shop(self, key: str) -> Shop:
         """What the web layer gets."""
         gauges = Gauges(self.runtime, self.projector)
+        caching = self._settings.caching
         return Shop(
             actors=self.runtime,
             vault=self.vault,
@@ -283,6 +289,13 @@ class _Assembly:
             request_seconds=self._settings.request_seconds,
             allowed_origins=frozenset(self._settings.allowed_origins),
             live_limits=LiveLimits(**self._settings.live.model_dump()),
+            caching=Caching(
+                max_age=caching.max_age,
+                stale_while_revalidate=caching.stale_while_revalidate,
+                origins=bool(self._settings.allowed_origins),
+            ),
+            cache=self.cache if caching.list_seconds else None,
+            list_seconds=caching.list_seconds,
         )
 
     def _committed(self) -> None:
@@ -347,6 +360,14 @@ def _broker_mailbox(
 ) -> BrokerMailbox:
     codecs = {part.kind: KindCodec(part) for part in parts(_NOBODY)}
     return BrokerMailbox(_rabbit(settings), name, codecs, ask_seconds=settings.request_seconds)
+
+
+def _cache(redis_url: str) -> Cache:
+    if not redis_url:
+        return MemoryCache()
+    from ultramarket.adapters.redis_cache import RedisCache  # noqa: PLC0415 - most shops have no Redis, and it takes long
+
+    return RedisCache.at(redis_url)
 
 
 def _rabbit(settings: Settings) -> "RabbitMq":

@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ultramarket.domain.money import Money
@@ -23,7 +33,6 @@ _PREFIX = "ULTRAMARKET_"
 _RESERVED_FOR_TESTS = "ULTRAMARKET_TEST_"
 _ENVIRONMENT = "ULTRAMARKET_ENV"
 _NOT_THERE_YET = {
-    "redis_url": "Redis",
     "mongo_url": "MongoDB",
     "search_url": "Elasticsearch",
 }
@@ -39,6 +48,14 @@ class LiveSettings(_Group):
     subscriptions: PositiveInt
     frame_bytes: Annotated[int, Field(ge=1024)]
     unread_bytes: Annotated[int, Field(ge=131072)]
+
+
+class CachingSettings(_Group):
+    """The table `[caching]`: how long others may keep the catalogue."""
+
+    max_age: NonNegativeInt
+    stale_while_revalidate: NonNegativeInt
+    list_seconds: NonNegativeFloat
 
 
 class CartSettings(_Group):
@@ -136,6 +153,7 @@ class Settings(BaseSettings):
     max_import_bytes: PositiveInt
     allowed_origins: tuple[str, ...]
     live: LiveSettings
+    caching: CachingSettings
     cart: CartSettings
     order: OrderSettings
     channels: tuple[ChannelSettings, ...]
@@ -195,6 +213,14 @@ class Settings(BaseSettings):
         parts = urlsplit(url)
         if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
             raise ValueError("it has to look like amqp://user:password@host, or amqps:// for TLS")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("redis", "rediss") or not parts.hostname):
+            raise ValueError("it has to look like redis://:password@host, or rediss:// for TLS")
         return url
 
     @field_validator("allowed_origins")

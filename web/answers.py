@@ -1,7 +1,9 @@
 """Answers in JSON, with the headers that entities and lists have in common."""
 
-from collections.abc import Iterable
-from typing import Any
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -10,9 +12,12 @@ from web.problems import refuse
 
 encode = msgspec.json.Encoder().encode
 
-_PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Accept-Language, Authorization"}
-"""What differs from reader to reader, and is asked for anew each time."""
+VARY = "Accept-Encoding, Accept-Language, Authorization"
+"""The request headers that answers differ by."""
+_PRIVATE = {"Cache-Control": "private, no-store", "Vary": VARY}
+"""What concerns one person alone, or staff: nothing on the way may keep it."""
 
+Shown = TypeVar("Shown", bound=msgspec.Struct)
 Tree = dict[str, "Tree"]
 """Names of fields to show, with those of what is inside them; empty: all of it."""
 
@@ -23,10 +28,19 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
 
 
 def entity(
-    value: Any, version: int, *, status: int = 200, token: str | None = None, location: str | None = None
+    value: Any,
+    version: int,
+    *,
+    status: int = 200,
+    token: str | None = None,
+    location: str | None = None,
+    headers: dict[str, str] | None = None,
 ) -> web.Response:
-    """An entity with its ETag; after a write with its consistency token, after a creation with its address."""
-    headers = _of_version(version)
+    """An entity with its ETag; after a write with its consistency token, after a creation with its address.
+
+    `headers` say who may keep it, nobody where there are none.
+    """
+    headers = _of_version(version, headers)
     if token is not None:
         headers["X-Consistency"] = token
     if location is not None:
@@ -34,18 +48,13 @@ def entity(
     return json_response(value, status, headers)
 
 
-def encoded_entity(body: bytes, version: int) -> web.Response:
-    """An entity whose body was made before."""
-    return web.Response(body=body, content_type="application/json", headers=_of_version(version))
+def not_modified(version: int, headers: dict[str, str] | None = None) -> web.Response:
+    """304: the client has this version; `headers` as of the entity."""
+    return web.Response(status=304, headers=_of_version(version, headers))
 
 
-def not_modified(version: int) -> web.Response:
-    """304: the client has this version."""
-    return web.Response(status=304, headers=_of_version(version))
-
-
-def _of_version(version: int) -> dict[str, str]:
-    return {"ETag": f'"{version}"', **_PRIVATE}
+def _of_version(version: int, headers: dict[str, str] | None) -> dict[str, str]:
+    return {"ETag": f'"{version}"', **(headers or _PRIVATE)}
 
 
 def field_tree(fields: str | None, shape: type[msgspec.Struct]) -> Tree:
@@ -78,23 +87,61 @@ def _member(shape: Any, name: str) -> Any:
     return next((found for part in inner if (found := _member(part, name)) is not None), None)
 
 
+def spared(shown: Shown, tree: Tree, costly: Mapping[str, Any]) -> Shown:
+    """A public form without those of its costly parts that the tree does not name: nobody presents them then.
+
+    Args:
+        shown: the public form.
+        tree: the fields to show; empty: all.
+        costly: fields that take long to present, each with what stands there instead.
+    """
+    if not tree:
+        return shown
+    return msgspec.structs.replace(shown, **{name: empty for name, empty in costly.items() if name not in tree})
+
+
 def select(value: Any, tree: Tree) -> Any:
     """The value with only the fields of the tree; all of it where the tree is empty."""
     if not tree:
         return value
-    return _select(msgspec.to_builtins(value), tree)
-
-
-def _select(value: Any, tree: Tree) -> Any:
-    if not tree:
-        return value
+    if isinstance(value, msgspec.Struct):
+        names = _attributes(type(value))
+        return {name: select(getattr(value, names[name]), branch) for name, branch in tree.items() if name in names}
     if isinstance(value, list | tuple):
-        return [_select(item, tree) for item in value]
+        return [select(item, tree) for item in value]
     if isinstance(value, dict):
-        return {name: _select(value[name], branch) for name, branch in tree.items() if name in value}
+        return {name: select(value[name], branch) for name, branch in tree.items() if name in value}
     return value
 
 
-def page(items: Iterable[Any], following: str | None) -> web.Response:
-    """A page of a list."""
-    return json_response({"items": list(items), "next": following}, headers=_PRIVATE)
+@lru_cache(maxsize=256)
+def _attributes(shape: type[msgspec.Struct]) -> dict[str, str]:
+    """The attributes of a Struct by the names that its fields have in JSON."""
+    return {field.encode_name: field.name for field in msgspec.structs.fields(shape)}
+
+
+def page(
+    items: Iterable[Any], following: str | None, headers: dict[str, str] | None = None, **beside: Any
+) -> web.Response:
+    """A page of a list, with a hash of it as its ETag.
+
+    Args:
+        items: what is on it.
+        following: the cursor of the next page, None on the last one.
+        headers: say who may keep it; nobody where there are none.
+        beside: further members of the answer.
+    """
+    body = encode({"items": list(items), "next": following, **beside})
+    digest = hashlib.blake2b(body, digest_size=16).hexdigest()
+    given = {"ETag": f'"{digest}"', **(headers or _PRIVATE)}
+    return web.Response(body=body, content_type="application/json", headers=given)
+
+
+def minimal(answer: web.Response) -> web.Response:
+    """The answer to a write without its body, as `Prefer: return=minimal` asks (RFC 7240, 4.2)."""
+    headers = answer.headers.copy()
+    for name in ("Content-Type", "Content-Length"):
+        headers.popall(name, None)
+    headers["Preference-Applied"] = "return=minimal"
+    made = answer.status in (web.HTTPCreated.status_code, web.HTTPAccepted.status_code)
+    return web.Response(status=answer.status if made else 204, headers=headers)

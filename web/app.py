@@ -12,6 +12,7 @@ from web.api.carts import QUOTER
 from web.bodies import MAX_BYTES
 from web.finder import FINDER, PRODUCT_BODIES, KeptBodies, ProductFinder
 from web.idempotency import IN_FLIGHT
+from web.kept_lists import LISTS, KeptLists
 from web.measures import RequestSeconds
 from web.middlewares import Frame
 from web.quotes import Quoter
@@ -41,6 +42,7 @@ def create_app(shop: Shop) -> web.Application:
     app[ws.HUB] = Hub(shop.actors, shop.log, shop.tailer, shop.tell, app[QUOTER], shop.live_limits)
     app.on_shutdown.append(ws.close)
     measures.install(app[ws.HUB], shop.tailer, shop.metrics)
+    app[LISTS] = KeptLists(shop.cache, shop.list_seconds)
     app[docs.BUNDLE] = docs.bundle()
     app[docs.OPENAPI] = msgspec.json.encode(openapi.document())
     aiohttp_jinja2.setup(app, loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)

@@ -47,6 +47,5 @@ async def asset(request: web.Request) -> web.FileResponse:
 
 async def openapi(request: web.Request) -> web.Response:
     """The OpenAPI document."""
-    return web.Response(
-        body=request.app[OPENAPI], content_type="application/json", headers={"Cache-Control": "no-cache"}
-    )
+    headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    return web.Response(body=request.app[OPENAPI], content_type="application/json", headers=headers)

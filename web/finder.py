@@ -1,8 +1,10 @@
 """Products by id or handle, and their encoded bodies: what a storefront asks for most."""
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from ultramarket.messages.product import ShownProduct
 from ultramarket.ports.asking import Actors
@@ -11,6 +13,8 @@ REMEMBERED = 20_000
 """Handles whose product is remembered."""
 BODIES_BYTES = 32 << 20
 """Bytes of encoded products that are kept."""
+BESIDE = 1500
+"""Bytes that are kept with each, about: its key and headers."""
 
 
 class ProductFinder:
@@ -51,30 +55,41 @@ class ProductFinder:
         return product
 
 
+BodyKey = tuple[str, int, tuple[str, ...], str]
+"""Id, version, reader's languages, and content coding."""
+
+
+class KeptBody(NamedTuple):
+    """An encoded public form with its headers."""
+
+    body: bytes
+    headers: CIMultiDict[str]
+
+
 class KeptBodies:
-    """Encoded public forms by entity, version and reader's languages; the least recently used leave first."""
+    """Encoded public forms, each in the codings it was asked in; the least recently used leave first."""
 
     def __init__(self, limit: int = BODIES_BYTES) -> None:
         self._limit = limit
         self._bytes = 0
-        self._bodies: OrderedDict[tuple[str, int, tuple[str, ...]], bytes] = OrderedDict()
+        self._bodies: OrderedDict[BodyKey, KeptBody] = OrderedDict()
 
-    def get(self, key: tuple[str, int, tuple[str, ...]]) -> bytes | None:
-        """The body of (id, version, languages), None where it is not kept."""
+    def get(self, key: BodyKey) -> KeptBody | None:
+        """The body, None where it is not kept."""
         body = self._bodies.get(key)
         if body is not None:
             self._bodies.move_to_end(key)
         return body
 
-    def put(self, key: tuple[str, int, tuple[str, ...]], body: bytes) -> None:
+    def put(self, key: BodyKey, body: KeptBody) -> None:
         """Keep a body."""
         if key in self._bodies:
             return
         self._bodies[key] = body
-        self._bytes += len(body) + 500
+        self._bytes += len(body.body) + BESIDE
         while self._bytes > self._limit:
             _, gone = self._bodies.popitem(last=False)
-            self._bytes -= len(gone) + 500
+            self._bytes -= len(gone.body) + BESIDE
 
 
 FINDER = web.AppKey("finder", ProductFinder)

@@ -35,12 +35,14 @@ class Write:
         scope: principal, method and path, and for what guests share by its path, what tells them apart.
         client_key: the client's key; None: the request is not repeatable.
         replayed: the actor gave its stored reply: this is a repeat.
+        unfinished: a part of it could not be done now: the answer is not kept, so that a repeat does the rest.
         subject: whose personal values the answer shows; it is kept sealed then.
     """
 
     scope: str
     client_key: str | None
     replayed: bool = False
+    unfinished: bool = False
     subject: str | None = None
 
     @property

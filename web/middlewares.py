@@ -14,6 +14,7 @@ from ultramarket.errors import Rejection, Unavailable
 from ultramarket.ports.access_log import Access
 from ultramarket.runtime.deadlines import Deadlines
 from web.bodies import READING
+from web.delivery import deliver
 from web.idempotency import REPLAYED
 from web.measures import RequestSeconds
 from web.operation import REQUEST_ID
@@ -99,6 +100,9 @@ class Frame:
             answer = _problem(request, error)
         finally:
             self._deadlines.remove(running, seconds)
+        asked = request.headers
+        if hdrs.ACCEPT_ENCODING in asked or hdrs.IF_NONE_MATCH in asked or hdrs.ORIGIN in asked:
+            answer = await deliver(request, answer, self._shop.allowed_origins)
         dress(answer, request_id)
         self._tell(request, route, answer.status, time.perf_counter() - started)
         return answer

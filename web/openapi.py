@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, made of the routes and the Structs of their bodies."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -26,9 +26,18 @@ _HEADERS: dict[str, Any] = {
         "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
     },
     "ETag": {
-        "description": "The version, in quotes, for If-Match and If-None-Match.",
+        "description": "The version, in quotes, for If-Match and If-None-Match; its coding follows where there is one.",
         "required": True,
-        "schema": {"type": "string", "pattern": '^"[0-9]{1,18}"$'},
+        "schema": {"type": "string", "pattern": '^"[0-9]{1,18}(-br|-gzip)?"$'},
+    },
+    "PageETag": {
+        "description": "A hash of the page, in quotes, for If-None-Match.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[0-9a-f]{32}(-br|-gzip)?"$'},
+    },
+    "Preference-Applied": {
+        "description": "`return=minimal`: there is no body, as `Prefer` asked.",
+        "schema": {"type": "string", "const": "return=minimal"},
     },
     "X-Consistency": {
         "description": "Token of this write, for `Prefer: consistency=` on lists; absent where nothing was written.",
@@ -46,6 +55,7 @@ _HEADERS: dict[str, Any] = {
     "Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer", "minimum": 0}},
     "WWW-Authenticate": {"description": "How to name oneself.", "required": True, "schema": {"type": "string"}},
 }
+_MINIMAL = "Done; `Prefer: return=minimal` asked for no body."
 _ALWAYS = ("bad_request", "overloaded", "deadline_exceeded", "unavailable", "internal")
 
 
@@ -239,20 +249,35 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
             )
         )
     if operation.conditional:
-        etag = {"anyOf": [{"type": "string", "pattern": '^"[0-9]{1,18}"$'}, {"type": "string", "const": "*"}]}
+        tag = _HEADERS["ETag"]["schema"]
+        etag = {"anyOf": [tag, {"type": "string", "const": "*"}]}
         if operation.writes:
             found.append(_header("If-Match", "Only if the entity still has this ETag; else 412.", etag))
         else:
             found.append(_header("If-None-Match", "304 if the entity still has this ETag.", {"type": "string"}))
+    if _is_page(operation):
+        found.append(_header("If-None-Match", "304 if the page still has this ETag.", {"type": "string"}))
     if operation.signature is not None:
         signature = _header(operation.signature, "Signs the body, see above.", {"type": "string"})
         found.append({**signature, "required": True})
-    if operation.waits:
-        found.append(_header("Prefer", "`wait=N`: wait up to N seconds, 10 at most.", {"type": "string"}))
-    if operation.consistent:
-        description = "`consistency=TOKEN`: wait until the list shows the write with this token."
-        found.append(_header("Prefer", description, {"type": "string"}))
+    if preferences := list(_preferences(operation)):
+        found.append(_header("Prefer", " ".join(preferences), {"type": "string"}))
     return found
+
+
+def _preferences(operation: Operation) -> Iterator[str]:
+    """What the call's header `Prefer` may say."""
+    if operation.waits:
+        yield "`wait=N`: wait up to N seconds, 10 at most."
+    if operation.consistent:
+        yield "`consistency=TOKEN`: wait until the list shows the write with this token."
+    if operation.writes and not operation.bulk:
+        yield "`return=minimal`: answer without a body."
+
+
+def _is_page(operation: Operation) -> bool:
+    """Whether the answer is a page of a list, with a hash as its ETag."""
+    return operation.consistent and operation.response is not None
 
 
 def _header(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -271,6 +296,10 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
     found = {str(operation.status): normal}
     for status, meaning in operation.also:
         found[str(status)] = {**normal, "description": meaning}
+    if operation.writes and not operation.bulk and operation.status == 200:  # noqa: PLR2004 - the status as such
+        found["204"] = {**{name: part for name, part in normal.items() if name != "content"}, "description": _MINIMAL}
+    if _is_page(operation):
+        found["304"] = {"description": "The page still has this ETag.", "headers": _success_headers(operation)}
     if operation.conditional and not operation.writes:
         found["304"] = {"description": "The entity still has this ETag.", "headers": _refs("X-Request-Id", "ETag")}
     by_status: dict[int, list[str]] = {}
@@ -283,13 +312,16 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
 
 def _success_headers(operation: Operation) -> dict[str, Any]:
     names = ["X-Request-Id"]
-    if operation.conditional or operation.writes:
+    if operation.conditional or (operation.writes and not operation.bulk):
         names.append("ETag")
+    if operation.writes and not operation.bulk:
+        names += ["X-Consistency", "Preference-Applied"]
     if operation.writes:
-        names += ["X-Consistency", "Idempotency-Replayed"]
+        names.append("Idempotency-Replayed")
     if operation.status in (201, 202):
         names.append("Location")
-    return _refs(*names)
+    found = _refs(*names)
+    return {**found, "ETag": _refs("PageETag")["PageETag"]} if _is_page(operation) else found
 
 
 def _refs(*names: str) -> dict[str, Any]:

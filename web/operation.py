@@ -11,8 +11,10 @@ from aiohttp import web
 from ultramarket.errors import Unavailable
 from ultramarket.ports.asking import Answer
 from ultramarket.runtime.codec import text_fault
+from web.answers import minimal
 from web.bodies import BODY_HASH, Body
 from web.idempotency import IN_FLIGHT, REPLAYED, WRITE, Write, begin, claim, keep_answer, kept_answer
+from web.preferences import wants_minimal
 from web.principal import PRINCIPAL
 from web.problems import Refused, refuse
 from web.queries import NOTHING, Query
@@ -48,6 +50,7 @@ class Operation:
         writes: the kind of entity that it writes: it takes an Idempotency-Key then.
         own_scope: the handler narrows the key's scope and looks for repeats itself.
         conditional: it takes If-Match (writes) or If-None-Match (reads), and answers with an ETag.
+        bulk: a write of many entities: its answer has a result for each, so it is never left out, and has no ETag.
         waits: it takes `Prefer: wait=`.
         consistent: it takes `Prefer: consistency=`.
         uploads: it has the deadline of an upload.
@@ -69,6 +72,7 @@ class Operation:
     writes: str | None = None
     own_scope: bool = False
     conditional: bool = False
+    bulk: bool = False
     waits: bool = False
     consistent: bool = False
     uploads: bool = False
@@ -89,11 +93,16 @@ class Operation:
             NOTHING.read(request)
         if self.writes is None:
             return await self.handler(request)
+        answer = await self._write(request, self.writes)
+        return minimal(answer) if not self.bulk and wants_minimal(request) else answer
+
+    async def _write(self, request: web.Request, noun: str) -> web.Response:
+        """The whole answer to a write, kept for repeats where it has a key."""
+        handler = cast("Callable[[web.Request], Awaitable[web.Response]]", self.handler)  # no write answers with a file
         write = request[WRITE] = begin(request, request[PRINCIPAL].name)
         if self.own_scope or write.client_key is None:
-            return await self.handler(request)
-        handler = cast("Callable[[web.Request], Awaitable[web.Response]]", self.handler)  # no write answers with a file
-        return await repeatable(request, self.writes, write, functools.partial(handler, request))
+            return await handler(request)
+        return await repeatable(request, noun, write, functools.partial(handler, request))
 
 
 def operation(**facts: Any) -> Callable[[Handler], Operation]:
@@ -148,6 +157,8 @@ async def repeatable(
             kept = await kept_answer(noun, request, write)
             response = kept or response
             response.headers[REPLAYED] = "true"
+            return response
+        if write.unfinished:
             return response
         try:
             await keep_answer(noun, request, write, response)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from aiohttp import web
 
 from ultramarket.messages.common import Text
+from web.codings import plain_tag
 from web.problems import refuse
 
 DEFAULT_WAIT = 4.0
@@ -13,7 +14,7 @@ MAX_WAIT = 10.0
 
 _ETAG = re.compile(r'(W/)?"([!#-~\x80-\xff]*)"')
 _TOKEN = re.compile(r"([a-z_]{1,40})\.([0-9]{1,4})@([0-9]{1,18})")
-_VERSION = re.compile(r"0|[1-9][0-9]{0,17}")
+_VERSION = re.compile(r"(0|[1-9][0-9]{0,17})(?:-br|-gzip)?")
 _NEVER = -1
 """A version that no entity has: it stands for an ETag that is well formed but not one of ours."""
 
@@ -31,15 +32,30 @@ def expected_version(request: web.Request) -> int | None:
     if match is None:
         refuse("malformed_header", 'If-Match must be one ETag as the resource gave it, e.g. "7", or *.')
     # A weak tag never matches here (RFC 9110, 13.1.1).
-    return int(match[2]) if not match[1] and _VERSION.fullmatch(match[2]) else _NEVER
+    version = _VERSION.fullmatch(match[2])
+    return int(version[1]) if version and not match[1] else _NEVER
 
 
 def unchanged(request: web.Request, version: int) -> bool:
     """Whether If-None-Match says that the client has this version already."""
-    given = request.headers.get("If-None-Match")
-    if given is None:
-        return False
-    return given.strip() == "*" or any(match[2] == str(version) for match in _ETAG.finditer(given))
+    return "If-None-Match" in request.headers and matching_tag(request, f'"{version}"') is not None
+
+
+def matching_tag(request: web.Request, tag: str) -> str | None:
+    """The entity tag of If-None-Match that stands for the same as this one in whichever coding; None: it has none.
+
+    The comparison is the weak one (RFC 9110, 13.1.2). `*` stands for every tag.
+    """
+    given = ",".join(request.headers.getall("If-None-Match", ()))
+    if given.strip() == "*":
+        return tag
+    plain = plain_tag(tag.removeprefix("W/")[1:-1])
+    return next((f'"{match[2]}"' for match in _ETAG.finditer(given) if plain_tag(match[2]) == plain), None)
+
+
+def wants_minimal(request: web.Request) -> bool:
+    """Whether `Prefer: return=minimal` asks for no body after a write."""
+    return "Prefer" in request.headers and preferences(request).get("return") == "minimal"
 
 
 def preferences(request: web.Request) -> dict[str, str]:

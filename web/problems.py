@@ -1,7 +1,7 @@
 """Problem documents (RFC 9457): the stable codes that clients may rely on, and how a refusal becomes an answer."""
 
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import msgspec
 from aiohttp import web
@@ -192,21 +192,25 @@ def title_of(code: str) -> str:
     return kind.title if kind else code.replace("_", " ").capitalize()
 
 
+def problem_of(rejection: Rejection, occurrence: str) -> Problem:
+    """The document that tells a refusal; `occurrence` is the request's id, or what its repeats have in common."""
+    return Problem(
+        type=f"/problems/{rejection.code.replace('_', '-')}",
+        title=title_of(rejection.code),
+        status=rejection.status,
+        code=rejection.code,
+        detail=rejection.detail,
+        instance=f"urn:request:{occurrence}",
+        errors=rejection.errors,
+    )
+
+
 def response(rejection: Rejection, occurrence: str, headers: dict[str, str] | None = None) -> web.Response:
     """The answer that tells a refusal; `occurrence` is the request's id, or what its repeats have in common."""
-    document: dict[str, Any] = {
-        "type": f"/problems/{rejection.code.replace('_', '-')}",
-        "title": title_of(rejection.code),
-        "status": rejection.status,
-        "code": rejection.code,
-        "detail": rejection.detail,
-        "instance": f"urn:request:{occurrence}",
-    }
-    if rejection.errors:
-        document["errors"] = rejection.errors
+    document = msgspec.to_builtins(problem_of(rejection, occurrence))
     return web.Response(
         body=_encode({**rejection.extra, **document}),
         status=rejection.status,
         content_type=MEDIA_TYPE,
-        headers=headers,
+        headers={"Cache-Control": "no-store", **(headers or {})},
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from web import docs, pages, ws
-from web.api import carts, exports, health, imports, inventory, orders, payments, products, reviews, webhooks
+from web.api import carts, exports, health, imports, inventory, orders, payments, prices, products, reviews, webhooks
 from web.operation import Operation
 
 API = "/api/v1"
@@ -24,6 +24,7 @@ class Route:
 ROUTES = (
     Route("GET", f"{API}/products", products.index),
     Route("POST", f"{API}/products", products.create),
+    Route("POST", f"{API}/products/prices", prices.set_prices),
     Route("GET", f"{API}/products/{{id}}", products.show),
     Route("PATCH", f"{API}/products/{{id}}", products.change),
     Route("DELETE", f"{API}/products/{{id}}", products.archive),

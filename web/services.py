@@ -13,6 +13,7 @@ from ultramarket.messages.order import ShownOrder
 from ultramarket.messages.review import ShownReview
 from ultramarket.ports.access_log import Access, AccessLog
 from ultramarket.ports.asking import Actors
+from ultramarket.ports.cache import Cache
 from ultramarket.ports.feed import Feed
 from ultramarket.ports.uploads import Uploads
 from ultramarket.ports.vault import Vault
@@ -23,6 +24,7 @@ from ultramarket.views.products import FoundProduct, ProductFilters
 from ultramarket.views.reviews import Ratings, ReviewFilters
 from ultramarket.views.tailer import Tailer
 from web.admission import Admission
+from web.caching import Caching
 
 AuthenticateSandbox = Callable[[str, Literal["ok", "failed"]], Awaitable[bool]]
 Health = Callable[[], Awaitable[dict[str, str]]]
@@ -100,6 +102,10 @@ class Views(Protocol):
         """Wait until every view shows the write with the token `kind.no@seq`; False when it does not in time."""
         ...
 
+    def position(self, noun: str) -> str | None:
+        """Where the view of this noun stands in the log, the same text in every process; None: unknown."""
+        ...
+
 
 def _nothing() -> None:
     """No gauges to bring up to date."""
@@ -125,8 +131,11 @@ class Shop:
         request_seconds: deadline of a request.
         upload_seconds: deadline of a request that uploads a file.
         log: the events that live connections are told of; `tailer` tells of new ones, `tell` makes them public.
-        allowed_origins: of pages on other hosts that may open live connections.
         live_limits: what a live connection may take.
+        allowed_origins: of pages on other hosts that may read answers and open live connections.
+        caching: how long caches on the way may keep the catalogue.
+        cache: keeps lists that guests ask for; None: each is made anew.
+        list_seconds: how long at most.
     """
 
     actors: Actors
@@ -153,6 +162,9 @@ class Shop:
     upload_seconds: float = 900.0
     allowed_origins: frozenset[str] = frozenset()
     live_limits: LiveLimits = field(default_factory=LiveLimits)
+    caching: Caching = field(default_factory=Caching)
+    cache: Cache | None = None
+    list_seconds: float = 30.0
 
     @property
     def channel(self) -> Channel:

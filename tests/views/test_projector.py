@@ -303,3 +303,21 @@ async def test_an_error_while_reading_the_log_parks_nothing(database: PostgresDa
         await database.execute("alter table event rename column data_away to data")
         assert await projector.wait("cart", 0, 1, SOON)
     assert await database.fetch("select * from view_parked") == []
+
+
+async def test_the_position_is_the_same_in_every_process_and_changes_with_what_is_shown(
+    database: PostgresDatabase, log: Any, notes: Notes
+) -> None:
+    async with running(database, notes) as one, running(database, Notes()) as other:
+        assert (one.position("notes"), one.position("unheard-of")) == (None, None)
+        seen = []
+        for n in range(3):
+            await log.append("cart", "a", n, no=n, data=str(n))
+            one.wake()
+            assert await one.wait("cart", n, 1, SOON)
+            assert await other.wait("cart", n, 1, SOON)
+            assert len(await written(database)) == n + 1
+            seen.append(one.position("notes"))
+            assert other.position("notes") == one.position("notes")
+        assert len(set(seen)) == 3
+        assert None not in seen

@@ -1,6 +1,8 @@
+from multidict import CIMultiDict
+
 from tests.web.world import Client, World
 from ultramarket.messages.product import ChangeProduct
-from web.finder import KeptBodies, ProductFinder
+from web.finder import BESIDE, KeptBodies, KeptBody, ProductFinder
 
 
 async def test_a_product_is_found_by_id_and_by_handle(world: World) -> None:
@@ -35,11 +37,13 @@ async def test_a_changed_product_is_shown_changed_in_each_language(client: Clien
 
 
 def test_bodies_are_kept_within_their_bound_the_least_recently_used_leave() -> None:
-    kept = KeptBodies(limit=3 * 600)
+    kept = KeptBodies(limit=3 * (100 + BESIDE))
+    body = KeptBody(b"x" * 100, CIMultiDict({"ETag": '"1"'}))
     for id in "abc":
-        kept.put((id, 1, ()), b"x" * 100)
-        kept.put((id, 1, ()), b"x" * 100)
-    assert kept.get(("a", 1, ())) == b"x" * 100
-    kept.put(("d", 1, ()), b"x" * 100)
-    assert [id for id in "abcd" if kept.get((id, 1, ()))] == ["a", "c", "d"]
-    assert kept.get(("a", 1, ("de",))) is None
+        kept.put((id, 1, (), ""), body)
+        kept.put((id, 1, (), ""), body)
+    assert kept.get(("a", 1, (), "")) == body
+    kept.put(("d", 1, (), ""), body)
+    assert [id for id in "abcd" if kept.get((id, 1, (), ""))] == ["a", "c", "d"]
+    assert kept.get(("a", 1, ("de",), "")) is None
+    assert kept.get(("a", 1, (), "br")) is None

@@ -35,6 +35,7 @@ class FakeViews:
         self.asked: list[Any] = []
         self.waited: list[tuple[str, int, int]] = []
         self.shows = True
+        self.stands: str | None = None
 
     async def find(self, filters: Any, limit: int = 24, cursor: str | None = None) -> Page[Any]:
         if cursor is not None:
@@ -45,6 +46,10 @@ class FakeViews:
     async def wait(self, kind: str, no: int, seq: int, timeout: float) -> bool:  # noqa: ARG002 - part of the port
         self.waited.append((kind, no, seq))
         return self.shows
+
+    def position(self, noun: str) -> str | None:
+        assert noun == "products"
+        return self.stands
 
 
 class FakeReviews(FakeViews):

@@ -109,6 +109,21 @@ class PutProduct(Message, frozen=True):
     product: CreateProduct
 
 
+class SetPrices(Message, frozen=True, kw_only=True):
+    """Set prices of one variant; those in currencies that are not named stay. Replies `ProductKept`.
+
+    Refused with 422 `sku_not_found` where the product does not have the SKU.
+
+    Attributes:
+        prices: one a currency.
+        compare_at: take the places of those in their currencies; empty: there is nothing to compare with any more.
+    """
+
+    sku: str
+    prices: tuple[Money, ...] = ()
+    compare_at: tuple[Money, ...] | UnsetType = UNSET
+
+
 class ArchiveProduct(Message, frozen=True):
     """Take the product out of the shop; it keeps its handle and SKUs. Replies `ProductKept`.
 

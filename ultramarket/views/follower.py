@@ -1,6 +1,7 @@
 """One view following the log: when it takes a turn, who waits for it, and what it does when a turn fails."""
 
 import asyncio
+import hashlib
 import random
 
 import structlog
@@ -28,6 +29,7 @@ class Follower:
         self._projection = Projection(database, view, batch=batch)
         self._poll_seconds = poll_seconds
         self._passed: dict[Place, int] = {}
+        self._position: str | None = None
         self._progress = asyncio.Condition()
         self._woken = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -79,6 +81,13 @@ class Follower:
             self._waiting -= 1
         return True
 
+    def position(self) -> str | None:
+        """A short text for the places of the log that the view has passed, the same in every process; None: unknown.
+
+        The view's tables are there, or further, when it is known: what is read of them then is no older.
+        """
+        return self._position
+
     def lag(self) -> tuple[int, float]:
         """Events that wait for the view, and the age of the oldest of them in seconds, when last looked at."""
         if not self._behind:
@@ -100,7 +109,10 @@ class Follower:
 
     async def _stand(self, places: dict[Place, int]) -> None:
         """The view is at these places now; tell those who wait."""
-        self._passed |= places
+        if any(self._passed.get(place) != seq for place, seq in places.items()):
+            self._passed |= places
+            ends = repr(sorted(self._passed.items())).encode()
+            self._position = f"{self.view.name}@{hashlib.blake2b(ends, digest_size=12).hexdigest()}"
         async with self._progress:
             self._progress.notify_all()
 

@@ -67,6 +67,12 @@ class Projector:
             return not following
         return all(await asyncio.gather(*(follower.wait(kind, no, seq, timeout) for follower in following)))
 
+    def position(self, noun: str) -> str | None:
+        """Where the view of this noun, e.g. `products`, stands in the log, see `Follower.position`; None: unknown."""
+        names = (name for name in self._followers if name.partition(".")[0] == noun)
+        name = next(names, None)
+        return None if name is None else self._followers[name].position()
+
     def lag(self) -> dict[str, tuple[int, float]]:
         """How far each view is behind, when last looked at: events, and the age of the oldest of them in seconds."""
         return {name: follower.lag() for name, follower in self._followers.items()}

@@ -15,7 +15,7 @@ from ultramarket.messages.order import CancelOrder, OrderPlaced, PaymentStatus, 
 from ultramarket.views.orders import OrderFilters
 from web import presenters
 from web.addresses import check_line
-from web.answers import entity, field_tree, not_modified, page, select
+from web.answers import entity, field_tree, not_modified, page, select, spared
 from web.bodies import Body
 from web.idempotency import WRITE
 from web.listing import refuse_list, shown_writes
@@ -73,6 +73,8 @@ class OrderPage(msgspec.Struct, frozen=True):
     items: tuple[presenters.Order, ...]
     next: str | None
 
+
+COSTLY = {"lines": ()}
 
 LIST = Query(OrdersQuery)
 NEW_ORDER = Body(NewOrder)
@@ -132,7 +134,7 @@ async def index(request: web.Request) -> web.Response:
         found = await request.app[SHOP].orders.find(filters, query.limit, query.cursor)
     except ValueError as error:
         refuse_list(error)
-    return page((select(_present(request, order), tree) for order in found.items), found.next)
+    return page((select(_present(request, spared(order, tree, COSTLY)), tree) for order in found.items), found.next)
 
 
 @operation(

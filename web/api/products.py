@@ -3,7 +3,7 @@
 import asyncio
 import re
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import web
@@ -11,13 +11,15 @@ from aiohttp import web
 from ultramarket.domain.handles import handle, shortened
 from ultramarket.domain.ids import new_id
 from ultramarket.errors import Unavailable
-from ultramarket.messages.product import ArchiveProduct, ShownProduct, Status
+from ultramarket.messages.product import ArchiveProduct, ShownProduct, ShownSeo, Status
 from ultramarket.views.products import ProductFilters
-from web import presenters
-from web.answers import encode, encoded_entity, entity, field_tree, not_modified, page, select
+from web import codings, presenters
+from web.answers import Tree, entity, field_tree, not_modified, page, select, spared
 from web.bodies import Body
-from web.finder import FINDER, PRODUCT_BODIES
+from web.caching import is_public
+from web.finder import FINDER, PRODUCT_BODIES, KeptBody
 from web.idempotency import WRITE
+from web.kept_lists import LISTS
 from web.listing import refuse_list, shown_writes
 from web.operation import ask, operation
 from web.preferences import expected_version, languages, unchanged
@@ -77,6 +79,12 @@ class ProductPage(msgspec.Struct, frozen=True):
     next: str | None
 
 
+COSTLY = {"description": {}, "options": (), "media": (), "seo": ShownSeo(title={}, description={}), "variants": ()}
+"""What takes most of the time to present, and what stands there where nobody asks for it."""
+
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
+"""What can stand in a header's list of keys."""
+
 LIST = Query(ProductsQuery, prefix="option.")
 ONE = Query(ProductQuery)
 NEW_PRODUCT = Body(NewProduct)
@@ -92,6 +100,21 @@ async def index(request: web.Request) -> web.Response:
     if query.status != "published" and not request[PRINCIPAL].staff:
         refuse("credentials_required", "Products that are not published are for staff.")
     await shown_writes(request)
+    position = shop.views.position("products") if is_public(request) else None
+    if position is None:
+        return await _page(request, query, tree)
+    key = f"{position} {request.query_string} {','.join(languages(request))}"
+    return await request.app[LISTS].answer(key, codings.wanted(request), lambda: _page(request, query, tree))
+
+
+async def _page(request: web.Request, query: ProductsQuery, tree: Tree) -> web.Response:
+    """The list as it is now.
+
+    Raises:
+        Refused: 400 `malformed_cursor` or 422 `invalid_parameter`.
+        Unavailable: the view can't be reached.
+    """
+    shop = request.app[SHOP]
     filters = ProductFilters(
         q=query.q,
         category=query.category,
@@ -110,8 +133,15 @@ async def index(request: web.Request) -> web.Response:
     except ValueError as error:
         refuse_list(error)
     wanted, fallback = languages(request), shop.channel.language
-    items = [listed(item.product, wanted, fallback, in_stock=item.in_stock) for item in found.items]
-    return page((select(item, tree) for item in items), found.next)
+    items = [
+        select(listed(spared(item.product, tree, COSTLY), wanted, fallback, in_stock=item.in_stock), tree)
+        for item in found.items
+    ]
+    # What is asked with a token must come from here: caches that keep the list look at Prefer too.
+    keys = ["products"]
+    if query.category and _KEY.fullmatch(query.category):
+        keys.append(f"category-{query.category}")
+    return page(items, found.next, shop.caching.public(*keys, vary="Prefer") if is_public(request) else None)
 
 
 @operation(query=ONE, response=presenters.Product, conditional=True)
@@ -121,17 +151,24 @@ async def show(request: web.Request) -> web.Response:
     shown = await _find(request)
     if shown.status != "published" and not request[PRINCIPAL].staff:
         refuse("not_found", "There is no such product.")
+    public = is_public(request)
     if unchanged(request, shown.version):
-        return not_modified(shown.version)
+        return not_modified(shown.version, _public(request, shown) if public else None)
     if tree:
-        return entity(select(_present(request, shown), tree), shown.version)
+        part = select(_present(request, spared(shown, tree, COSTLY)), tree)
+        return entity(part, shown.version, headers=_public(request, shown) if public else None)
+    if not public:
+        return entity(_present(request, shown), shown.version)
     bodies = request.app[PRODUCT_BODIES]
-    key = (shown.id, shown.version, languages(request))
-    body = bodies.get(key)
-    if body is None:
-        body = encode(_present(request, shown))
-        bodies.put(key, body)
-    return encoded_entity(body, shown.version)
+    key = (shown.id, shown.version, languages(request), codings.wanted(request))
+    kept = bodies.get(key)
+    if kept is None:
+        answer = entity(_present(request, shown), shown.version, headers=_public(request, shown))
+        await codings.pack(answer, key[3])
+        body: Any = answer.body
+        kept = KeptBody(body, answer.headers.copy())
+        bodies.put(key, kept)
+    return web.Response(body=kept.body, headers=kept.headers.copy())  # those of each answer are its own
 
 
 @operation(body=NEW_PRODUCT, response=presenters.Product, status=201, writes="product", staff=True, errors=("taken",))
@@ -222,6 +259,11 @@ async def _free_handle(request: web.Request, new: NewProduct, language: str, id:
     made = handle(title)
     owner = await request.app[SHOP].actors.owner("handle", made)
     return made if owner in (None, id) else shortened(made, id, MAX_HANDLE)
+
+
+def _public(request: web.Request, shown: ShownProduct) -> dict[str, str]:
+    """The headers that let caches keep a product."""
+    return request.app[SHOP].caching.public("products", f"product-{shown.id}")
 
 
 def _present(request: web.Request, shown: ShownProduct) -> presenters.Product:

@@ -12,7 +12,7 @@ from ultramarket.messages.review import JudgeReview, ReviewStatus, ShownReview, 
 from ultramarket.views.reviews import Ratings, ReviewFilters, ReviewSort
 from web import presenters
 from web.addresses import check_line
-from web.answers import entity, json_response, not_modified
+from web.answers import entity, not_modified, page
 from web.bodies import Body
 from web.finder import FINDER
 from web.idempotency import WRITE
@@ -102,13 +102,14 @@ async def list_reviews(request: web.Request) -> web.Response:
     product = await _product(request)
     found = await _find(request, query, product.id)
     ratings = await request.app[SHOP].reviews.ratings(product.id)
-    return json_response(ProductReviewPage(items=found.items, next=found.next, ratings=ratings))
+    return page(found.items, found.next, ratings=ratings)
 
 
 @operation(query=LIST, response=ReviewPage, staff=True, consistent=True)
 async def index(request: web.Request) -> web.Response:
     """List the reviews of all products, for example those that wait for a decision."""
-    return json_response(await _find(request, LIST.read(request), None))
+    found = await _find(request, LIST.read(request), None)
+    return page(found.items, found.next)
 
 
 @operation(body=NEW_REVIEW, response=presenters.Review, status=201, writes="review", errors=("taken", "review_exists"))
