@@ -20,6 +20,7 @@ from ultramarket.ports.journal import (
     Fenced,
     Journal,
     JournalError,
+    JournalFailed,
     JournalFull,
     JournalLost,
     Lane,
@@ -158,6 +159,9 @@ async def test_replies_are_found_for_24_hours(journals: Journals, sql: Sql) -> N
         ("do $$ begin raise exception 'too much' using errcode = '54000'; end $$", CommitRefused),
         ("do $$ begin raise exception 'full' using errcode = '53100'; end $$", JournalFull),
         ("do $$ begin raise exception 'gone' using errcode = '08006'; end $$", JournalLost),
+        ("do $$ begin raise exception 'disk' using errcode = '58030'; end $$", JournalFull),
+        ("do $$ begin raise exception 'damaged' using errcode = 'XX001'; end $$", JournalFailed),
+        ("select * from a_table_that_is_not_there", JournalFailed),
         ("set statement_timeout = 1; select pg_sleep(10)", JournalLost),
         ("begin read only; insert into setting values ('x', 'x')", JournalLost),
         ("insert into claim values ('a', 'b', 'c', 'd'), ('a', 'b', 'c', 'e')", CommitRefused),
@@ -191,10 +195,10 @@ async def test_a_deadlock_is_busy(dsn: str, sql: Sql) -> None:
         await other.close()
 
 
-async def test_an_error_of_no_known_class_is_passed_on(sql: Sql, journals: Journals) -> None:
+async def test_an_error_of_no_known_class_is_the_journals_too(sql: Sql, journals: Journals) -> None:
     journal = await journals()
     await sql.execute("drop table claim")
-    with pytest.raises(asyncpg.UndefinedTableError):
+    with pytest.raises(JournalFailed, match=r"^42P01 "):
         await journal.taken_claims([("a", "b")])
 
 

@@ -130,7 +130,8 @@ class MailboxContract:
         mailbox.open("toy", 3, into(found))
         assert mailbox.offer(delivery(2)) is True
         await rest()
-        assert hears(found) == ([1, 2] if accepted else [2])
+        # What was on its way when the partition became our own may come later: see the port.
+        assert sorted(hears(found)) == ([1, 2] if accepted else [2])
 
     # With actors behind it
 

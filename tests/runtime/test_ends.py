@@ -130,5 +130,5 @@ async def test_a_sweep_goes_on_until_the_outbox_is_read(monkeypatch: pytest.Monk
     partition = Partition("cart", 1, 10, lambda *_: None, lambda _: None)
     partition.lane = Lane("cart", 1, 1, 0)
     outbox, codec = Outbox(), Codec()
-    await Sweeper(outbox, {("cart", 1): partition}, {"cart": codec}, lambda _: None, lambda *_: None).sweep(0.0)  # type: ignore[arg-type,dict-item]
+    await Sweeper(outbox, {("cart", 1): partition}, {"cart": codec}, lambda _: None).sweep(0.0)  # type: ignore[arg-type,dict-item]
     assert [delivery.message for delivery in partition.waiting["c"]] == ["m1", "m2"]

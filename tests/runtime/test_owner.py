@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.conformance.toys import Add, Look, Shop, TamperedJournal, eventually, running
-from ultramarket.errors import Unavailable
+from ultramarket.errors import UltraMarketError, Unavailable
 from ultramarket.ports.journal import JournalFull, JournalLost
 from ultramarket.runtime.owner import Backoff, GivingUp, Window
 from ultramarket.runtime.system import Options
@@ -144,3 +144,38 @@ async def test_a_store_without_room_is_waited_for_with_growing_delays(
         await insist(shop)
         await shop.ask("toy", "a", Add())
         assert (await shop.state("a")).total == 2
+
+
+async def test_an_owner_that_gives_up_during_the_start_ends_it_at_once_and_leaves_nothing_running(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(dsn, options=ONE)
+    [owner] = shop.runtime._owners
+
+    async def give_up() -> None:
+        raise GivingUp("3 reconnections did not help")
+
+    monkeypatch.setattr(owner, "run", give_up)
+    async with asyncio.timeout(10):
+        with pytest.raises(UltraMarketError, match=r"^The start was given up: 3 reconnections did not help\.$"):
+            await shop.runtime.start()
+    assert all(task.done() for task in shop.runtime._tasks)
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_running(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(dsn, options=ONE)
+    reached = asyncio.Event()
+
+    async def stay() -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(shop.runtime._upkeep, "start", stay)
+    start = asyncio.create_task(shop.runtime.start())
+    async with asyncio.timeout(10):
+        await reached.wait()
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    assert shop.runtime._tasks
+    assert all(task.done() for task in shop.runtime._tasks)

@@ -10,7 +10,7 @@ import pytest_asyncio
 from tests.conformance.toys import Add, Shop, TamperedJournal, running
 from ultramarket.errors import Unavailable
 from ultramarket.ports.asking import Answer
-from ultramarket.ports.journal import ANYBODY, Lane
+from ultramarket.ports.journal import ANYBODY, JournalLost, Lane
 from ultramarket.ports.mailbox import Deliver, Delivery
 from ultramarket.ports.membership import MembershipLost, Standing
 from ultramarket.runtime import ownership
@@ -283,6 +283,39 @@ async def test_what_is_another_s_is_consumed_no_more_although_its_lane_was_lost_
     member.partition.lane = None  # as when the connection of its committer broke
     await member.beat("two", one=False, two=True)
     assert not member.door.consumed
+
+
+async def test_what_could_not_be_released_is_not_kept_without_its_mailbox(
+    member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise JournalLost("the connection broke")
+
+    monkeypatch.setattr(Taker, "hand_over", broken)
+    await member.beat("one", one=False, two=True)
+    assert (member.partition.lane, member.door.consumed) == (None, False)
+    member.ownership._open = True
+    await member.beat("one")  # the other one has gone again
+    assert (member.partition.lane is None, member.door.consumed) == (False, True)
+
+
+async def test_a_mailbox_that_was_closed_is_consumed_again_as_long_as_the_partition_is_ours(member: Member) -> None:
+    member.door.consumed = False
+    await member.beat("one")
+    assert member.door.consumed
+
+
+async def test_a_member_that_can_not_take_what_it_wants_does_not_beat_in_haste(
+    member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_: object) -> list[Partition]:
+        return []  # as while turns of the time before still run
+
+    monkeypatch.setattr(Taker, "adopt", nothing)
+    member.partition.lane = None
+    member.ownership._hurry.clear()
+    await member.beat("one")
+    assert not member.ownership._hurry.is_set()
 
 
 async def test_a_command_that_is_never_answered_holds_up_a_hand_over_for_a_while_only(

@@ -9,10 +9,11 @@ import pytest_asyncio
 
 from tests.conformance.mailbox import MailboxContract, Rest, delivery, hears, into
 from tests.conformance.toys import Hear, eventually
-from tests.simulation.broker import Broker
+from tests.simulation.broker import Broker, Connection
 from tests.simulation.mailbox_world import CODECS, QUEUE, World, in_a_world, seeded
 from tests.simulation.virtual import virtually
-from ultramarket.adapters.broker_mailbox import BrokerMailbox, queue_of
+from ultramarket.adapters.broker_mailbox import BrokerMailbox, _acknowledge, queue_of
+from ultramarket.ports.broker import BrokerLost
 from ultramarket.ports.mailbox import Delivery, Mailbox
 from ultramarket.runtime import turn
 
@@ -147,18 +148,48 @@ async def test_what_is_offered_while_the_broker_is_away_arrives_later_in_order(w
 
 
 @in_a_world
-async def test_messages_for_an_own_partition_go_behind_those_that_were_published(world: World) -> None:
+async def test_messages_for_an_own_partition_go_to_its_door_which_knows_what_they_must_not_overtake(
+    world: World,
+) -> None:
     found: list[Delivery] = []
     owner = await world.process("owner")
     owner.offer(delivery(1))
     owner.open("toy", 3, into(found))
-    owner.offer(delivery(2))
-    assert hears(found) == []
+    assert owner.offer(delivery(2)) is True
+    assert hears(found) == [2]
     await world.rest()
-    assert hears(found) == [1, 2]
-    owner.caught_up("toy", 3)
-    owner.offer(delivery(3))
-    assert hears(found) == [1, 2, 3]
+    assert hears(found) == [2, 1]
+    owner.open("toy", 3, lambda _: False)
+    assert owner.offer(delivery(3)) is False  # left to the outbox, as a partition does that is new here
+    await world.rest()
+    assert hears(found) == [2, 1]
+
+
+@in_a_world
+async def test_what_nobody_thought_of_does_not_end_the_way_to_the_broker(world: World) -> None:
+    connect, failures = world.broker.connect, iter([ValueError("no confirms"), Exception()])
+
+    async def failing(name: str) -> Connection:
+        if (error := next(failures, None)) is not None:
+            raise error
+        return await connect(name)
+
+    world.broker.connect = failing  # type: ignore[method-assign]  # its first two tries fail
+    found: list[Delivery] = []
+    await world.process("owner", into(found))
+    sender = await world.process("sender")
+    sender.offer(delivery(1))
+    await world.rest()
+    assert hears(found) == [1]
+    assert list(failures) == []
+
+
+def test_an_acknowledgement_over_a_channel_that_has_just_broken_is_left_out() -> None:
+    class Broken:
+        def ack(self, _tag: int) -> None:
+            raise BrokerLost("its observers have not been told yet")
+
+    _acknowledge(Broken(), 1)  # type: ignore[arg-type]  # the part of a channel that it uses
 
 
 @in_a_world

@@ -73,8 +73,8 @@ class BrokerMailbox:
         broker: what carries.
         name: the process, unique.
         codecs: of every kind of actor and worker.
-        direct: what is for a partition of this process goes to its door at once; but messages only as long as none was
-            published for it, which they might overtake, or once its owner says that it `caught_up`.
+        direct: what is for a partition of this process goes to its door at once. What was published for it before may
+            be overtaken: the door of a partition that is new here lets no message in before its first sweep.
         prefetch: deliveries of a partition that may be unacknowledged.
         limit: commands, messages and answers that may wait to be published. A command that is too many is refused; a
             message is left to its outbox row, which its owner sweeps; an answer is missed by its asker's deadline.
@@ -111,7 +111,6 @@ class BrokerMailbox:
         self._draining: set[Key] = set()
         self._consumers: dict[Key, Consumer] = {}
         self._consuming: dict[Key, asyncio.Task[None]] = {}
-        self._published: set[Key] = set()
         self._connection: Connection | None = None
         self._lost_since: float | None = None
         self._generations = count(1)
@@ -136,19 +135,14 @@ class BrokerMailbox:
         if consumer is not None:
             consumer.channel.close()
 
-    def caught_up(self, kind: str, no: int) -> None:
-        """The owner has swept the outbox since it opened: what was published before can't be overtaken any more."""
-        self._published.discard((kind, no))
-
     def offer(self, delivery: Delivery) -> bool:
         """Hand on without waiting: to the door where it is ours, else to be published in order."""
         key = (delivery.kind, delivery.no)
         door = self._doors.get(key) if self._direct and key not in self._draining else None
-        if door is not None and (delivery.message is None or key not in self._published):
+        if door is not None:
             return door(delivery)
         queue = queue_of(*key)
         if delivery.message is not None:
-            self._published.add(key)
             return self._publisher.post(Letter(queue, seal(delivery), delivery.source))
         return delivery.answer is not None and self._asking.ask(queue, delivery, delivery.answer)
 
@@ -357,7 +351,7 @@ class BrokerMailbox:
 
 def _acknowledge(channel: Channel, tag: int) -> None:
     """Over the channel that brought it, or not at all: a tag of another means another delivery."""
-    if not channel.closed.is_set():
+    with suppress(BrokerLost):  # it comes again
         channel.ack(tag)
 
 

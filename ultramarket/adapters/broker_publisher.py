@@ -46,7 +46,10 @@ async def again_and_again(
     what: str,
     chance: Random,
 ) -> None:
-    """Connect and use the connection until it is lost, until cancelled. A trouble is logged once, not at each try."""
+    """Connect and use the connection until it is lost, until cancelled. A trouble is logged once, not at each try.
+
+    A trouble that nobody thought of is one too: a process without its broker would stand by unready for ever.
+    """
     loop = asyncio.get_running_loop()
     backoff = Backoff(chance, RECONNECT_SECONDS)
     told = ""
@@ -56,10 +59,12 @@ async def again_and_again(
             connection = await connect()
             began = loop.time()
             await use(connection)
-        except BrokerLost as error:
-            if began is not None or str(error) != told:
-                told = str(error)
-                log.warning("no connection to the broker; trying again", to=what, error=told)
+        except Exception as error:
+            said = str(error) if isinstance(error, BrokerLost) else repr(error)
+            if began is not None or said != told:
+                told = said
+                trace = None if isinstance(error, BrokerLost) else error
+                log.warning("no connection to the broker; trying again", to=what, error=told, exc_info=trace)
         if began is not None and loop.time() - began > STEADY_SECONDS:
             backoff.reset()
         await asyncio.sleep(backoff.next())

@@ -17,9 +17,6 @@ class InProcessMailbox:
         """Stop to consume; harmless when nobody does."""
         self._doors.pop((kind, no), None)
 
-    def caught_up(self, kind: str, no: int) -> None:
-        """Nothing is ever on its way."""
-
     async def drain(self, kind: str, no: int) -> None:
         """Stop to consume: who asked is in this process too, and waits for its own answer."""
         self.close(kind, no)

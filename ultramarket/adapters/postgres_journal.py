@@ -20,6 +20,7 @@ from ultramarket.ports.journal import (
     CommitRefused,
     EventRow,
     Fenced,
+    JournalFailed,
     JournalFull,
     JournalLost,
     Lane,
@@ -54,7 +55,7 @@ _SETTINGS = {
 _BY_CLASS: dict[str, type[Exception]] = {
     **dict.fromkeys(("21", "22", "23", "54"), CommitRefused),
     **dict.fromkeys(("08", "57", "25"), JournalLost),
-    "53": JournalFull,
+    **dict.fromkeys(("53", "58"), JournalFull),  # 58: what the server stands on failed, e.g. its disk
 }
 _BUSY = frozenset({"40001", "40P01", "55P03"})
 
@@ -62,20 +63,20 @@ log = structlog.get_logger()
 
 
 def classify(error: asyncpg.PostgresError) -> Exception:
-    """The journal's error for a PostgreSQL error; an error that is none of its kinds is given back as it is."""
+    """The journal's error for a PostgreSQL error."""
     state = error.sqlstate or ""
     if state == "22012":
         return Fenced("a partition, a version or a message is not as its owner knows it")
     if state == "23505" and error.constraint_name != "claim_pkey":
         # Only a claim can collide while we own the partition; any other key means somebody else wrote it.
         return Fenced(f"{error.constraint_name}: {error.detail}")
-    kind = CommitBusy if state in _BUSY else _BY_CLASS.get(state[:2])
+    kind = CommitBusy if state in _BUSY else _BY_CLASS.get(state[:2], JournalFailed)
     if state == "23505":
         kind = ClaimTaken
     if state == "23514":
         # The only check there is: a month or day without its table. Nothing is wrong with what was to be written.
         kind = JournalFull
-    return error if kind is None else kind(f"{state} {error}")
+    return kind(f"{state} {error}")
 
 
 class PostgresJournal:
@@ -97,7 +98,13 @@ class PostgresJournal:
             )
             self._commit = await self._connection.prepare(COMMIT)
             self._load = await self._connection.prepare(LOAD)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ) as error:
             await self.close()
             raise JournalLost(f"can't connect to the database: {error}") from error
         rows = await self._run("select clock_timestamp() as now")

@@ -19,7 +19,7 @@ from pamqp.header import ContentHeader
 
 from ultramarket.adapters import rabbitmq_topology as topology
 from ultramarket.adapters.rabbitmq_stream import Stream
-from ultramarket.ports.broker import BrokerLost, Incoming, Mismatch, Rejected, Unroutable
+from ultramarket.ports.broker import BrokerError, BrokerLost, Incoming, Mismatch, Rejected, Unroutable
 
 log = structlog.get_logger()
 Result = TypeVar("Result")
@@ -211,7 +211,9 @@ async def called(work: Awaitable[Result]) -> Result:
     try:
         async with asyncio.timeout(CALL_SECONDS):
             return await work
-    except LOST as error:
+    except BrokerError:
+        raise
+    except Exception as error:  # aiormq rejects who waits with whatever ended its reader, a bare Exception among them
         raise BrokerLost(said(error)) from error
     except asyncio.CancelledError:
         # aiormq cancels who waits for what is closed; a cancel that is meant for us goes on.

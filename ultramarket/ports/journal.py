@@ -37,6 +37,10 @@ class JournalFull(JournalLost):
     """The store has no room or no resources left: nothing was written, and another connection or process won't help."""
 
 
+class JournalFailed(JournalError):
+    """The store failed in a way that says nothing of the commit: it is damaged, or not as this program knows it."""
+
+
 class Timer(Enum):
     """What a turn does to the entity's timer besides setting it."""
 

@@ -52,7 +52,8 @@ class Delivery:
 class Mailbox(Protocol):
     """Mailboxes of all partitions.
 
-    For deliveries of one source to one target: those that were accepted arrive in the order they were offered.
+    For deliveries of one source to one target: those that were accepted arrive in the order they were offered; but what
+    is on its way to a partition when that becomes this process's own may come later than what it offers then.
     """
 
     def open(self, kind: str, no: int, deliver: Deliver) -> None:
@@ -61,10 +62,6 @@ class Mailbox(Protocol):
 
     def close(self, kind: str, no: int) -> None:
         """Stop to consume; what is offered from now on is refused."""
-        ...
-
-    def caught_up(self, kind: str, no: int) -> None:
-        """All that waited for a partition when it was opened has been brought: nothing on its way can be overtaken."""
         ...
 
     async def drain(self, kind: str, no: int) -> None:

@@ -153,11 +153,17 @@ class Ownership:
             elif owner == self._name and wanted is not None and self._takes:
                 taking.append((partition, owner))  # ours by name only: taken to be handed over with the next beat
         await self._hand_over(leaving)
-        await self._take(taking)
-        if taking:
+        if await self._take(taking):
             self._hurry.set()  # see at once whether it is so
+        self._consume()
         if self._has_its_own(able):
             self.settled.set()
+
+    def _consume(self) -> None:
+        """Whatever closed its mailbox: what is ours is consumed."""
+        for key, partition in self._partitions.items():
+            if partition.lane is not None:
+                self._mailbox.open(*key, self._door(partition))
 
     def _has_its_own(self, able: Sequence[str]) -> bool:
         """Whether this member can be asked, and owns all that it is to own."""
@@ -168,14 +174,18 @@ class Ownership:
             for key, partition in self._partitions.items()
         )
 
-    async def _take(self, wanted: Sequence[tuple[Partition, str | None]]) -> None:
+    async def _take(self, wanted: Sequence[tuple[Partition, str | None]]) -> int:
+        """Take what can be taken; gives how many are ours now."""
         if not wanted:
-            return
+            return 0
+        taken = 0
         await self._connected()
         for owner in self._owners:
             ours = [(p, before) for p, before in wanted if self._owner_of[p.kind, p.no] is owner]
             for partition in await owner.adopt(self._journal, ours, self._hold_sent):
                 self._mailbox.open(partition.kind, partition.no, self._door(partition))
+                taken += 1
+        return taken
 
     async def _hand_over(self, partitions: Sequence[Partition]) -> None:
         if not partitions:
@@ -183,14 +193,23 @@ class Ownership:
         await self._connected()
         log.info("handing over", partitions=len(partitions))
         try:
+            await self._drain(partitions)
+            for owner in self._owners:
+                ours = [p for p in partitions if self._owner_of[p.kind, p.no] is owner]
+                await owner.hand_over(self._journal, ours)
+        finally:
+            # Their mailboxes are closed: what could not be released is ours by name only, and taken or released again.
+            for partition in partitions:
+                self._owner_of[partition.kind, partition.no].lose(partition)
+        await self._membership.tell()
+
+    async def _drain(self, partitions: Sequence[Partition]) -> None:
+        """Let their mailboxes answer what has come in, for a while."""
+        try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await asyncio.gather(*(self._mailbox.drain(p.kind, p.no) for p in partitions))
         except TimeoutError:  # an owner gave up, or its commit hangs: the next owner gets what is not answered
             log.warning("commands are not answered in partitions that are handed over; they are given back")
-        for owner in self._owners:
-            ours = [p for p in partitions if self._owner_of[p.kind, p.no] is owner]
-            await owner.hand_over(self._journal, ours)
-        await self._membership.tell()
 
     async def _hold_sent(self, sources: Collection[tuple[str, int]]) -> None:
         """Hold what the last owner's entities sent to ours, and is still under way: ours must not overtake it.

@@ -34,13 +34,11 @@ class Sweeper:
         partitions: Mapping[tuple[str, int], Partition],
         codecs: Mapping[str, KindCodec],
         fenced: Callable[[Partition], None],
-        caught_up: Callable[[str, int], None],
     ) -> None:
         self._journal = journal
         self._partitions = partitions
         self._codecs = codecs
         self._fenced = fenced
-        self._caught_up = caught_up
         self._looked = 0.0
         self._asked = asyncio.Event()
 
@@ -86,10 +84,7 @@ class Sweeper:
         stuck = await self._bring(ours, began, older_than)
         failpoint("sweep.after")
         for key, partition in ours.items():
-            fresh = partition.fresh
             partition.end_sweep(began, stuck.get(key, set()))
-            if fresh and not partition.fresh:
-                self._caught_up(*key)
 
     async def _look_at_owners(self) -> None:
         """See now and then whether partitions of ours have another owner.

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,7 +27,7 @@ from ultramarket.runtime.failpoints import check, failpoint
 from ultramarket.runtime.following import Following
 from ultramarket.runtime.measures import Measures
 from ultramarket.runtime.memory import Entity, Memory
-from ultramarket.runtime.owner import CHANCE, Owner, outcome_unknown, shutting_down
+from ultramarket.runtime.owner import CHANCE, GivingUp, Owner, outcome_unknown, shutting_down
 from ultramarket.runtime.ownership import Ownership, settled
 from ultramarket.runtime.partition import Partition, answer_to
 from ultramarket.runtime.partitioning import PARTITIONS, partition_of
@@ -127,7 +127,7 @@ class Runtime:
         self._stored = StoredForms(self._reader, self._actors, self._codecs, self._showcase)
         self._sweep_journal = journal()
         self._partitions: dict[tuple[str, int], Partition] = {}
-        self._sweeper = Sweeper(self._sweep_journal, self._partitions, self._codecs, self._fenced, mailbox.caught_up)
+        self._sweeper = Sweeper(self._sweep_journal, self._partitions, self._codecs, self._fenced)
         self._poison = Poison(self._sweeper.request, options.poison_delays)
         self._committers = [self._committer(journal()) for _ in range(options.committers)]
         self._pools: list[WorkerPool] = []
@@ -265,11 +265,21 @@ class Runtime:
     # Life
 
     async def start(self) -> None:
-        """Take every partition, bring what waits, and begin to work.
+        """Take every partition, bring what waits, and begin to work; what can't be begun is stopped in order.
 
         Raises:
             UltraMarketError: the partitions could not be taken.
         """
+        try:
+            await self._begin()
+        except BaseException:
+            try:
+                await self.stop()
+            except Exception:
+                log.exception("what had begun could not be stopped in order")
+            raise
+
+    async def _begin(self) -> None:
         self.failed = asyncio.get_running_loop().create_future()
         await self.clock.ask(self._sweep_journal.open)
         if self._ownership is None:
@@ -285,7 +295,7 @@ class Runtime:
         self._spawn(self._timers.run(), "timers")
         if self._ownership is not None:
             self._spawn(self._ownership.run(), "ownership")
-            await settled(self._ownership)
+            await self._unless_failed(settled(self._ownership))
 
     async def stop(self) -> None:
         """Refuse new commands, finish the turns and calls that run, answer who still waits, and let go."""
@@ -410,11 +420,27 @@ class Runtime:
             if self.failed is not None and not self.failed.done():
                 self.failed.set_exception(error)
 
+    async def _unless_failed(self, work: Coroutine[Any, Any, object]) -> None:
+        """Wait for something, or for the failure after which it would not come.
+
+        Raises:
+            UltraMarketError: the runtime has given up; the reason.
+        """
+        task, failure = asyncio.ensure_future(work), asyncio.ensure_future(self.failure())
+        try:
+            await asyncio.wait((task, failure), return_when=asyncio.FIRST_COMPLETED)
+            await (task if task.done() else failure)
+        except GivingUp as error:
+            raise UltraMarketError(f"The start was given up: {error}.") from error
+        finally:
+            task.cancel()
+            failure.cancel()
+
     async def _first_taken(self) -> None:
         try:
             async with asyncio.timeout(TAKE_SECONDS):
                 for owner in self._owners:
-                    await owner.first.wait()
+                    await self._unless_failed(owner.first.wait())
         except TimeoutError:
             raise UltraMarketError(
                 f"the partitions could not be taken within {TAKE_SECONDS} s; the log has the reason"

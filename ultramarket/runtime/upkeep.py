@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
-from ultramarket.ports.journal import Journal, JournalError, JournalLost
+from ultramarket.ports.journal import Journal, JournalError
 from ultramarket.runtime.clock import Clock
 from ultramarket.runtime.owner import CHANCE, Backoff
 from ultramarket.runtime.poison import Poison
@@ -60,7 +60,7 @@ class Upkeep:
             await asyncio.sleep(backoff.next())
             try:
                 await self._clock.ask(self._journal.open)
-            except JournalLost as error:
+            except JournalError as error:
                 log.warning("the database can't be reached", error=str(error))
             else:
                 backoff.reset()
