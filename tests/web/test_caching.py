@@ -16,6 +16,7 @@ async def test_guests_see_the_catalogue_as_caches_may_keep_it(client: Client, wo
         ("/api/v1/products/handle-of-tote?fields=id", ["products", f"product-{id}"]),
         ("/api/v1/products", ["products"]),
         ("/api/v1/products?category=bags", ["products", "category-bags"]),
+        (f"/api/v1/products/{id}/reviews", ["reviews", f"product-{id}"]),
     ):
         headers = (await client.get(url)).headers
         assert headers["Cache-Control"] == PUBLIC, url
@@ -30,7 +31,13 @@ async def test_guests_see_the_catalogue_as_caches_may_keep_it(client: Client, wo
 
 async def test_what_staff_see_is_kept_nowhere(client: Client, world: World) -> None:
     id = await world.product()
-    for url in (f"/api/v1/products/{id}", "/api/v1/products", "/api/v1/orders", "/api/v1/products?fields=id"):
+    for url in (
+        f"/api/v1/products/{id}",
+        "/api/v1/products",
+        "/api/v1/orders",
+        "/api/v1/products?fields=id",
+        f"/api/v1/products/{id}/reviews",
+    ):
         headers = (await client.get(url, headers=STAFF)).headers
         assert (headers["Cache-Control"], "Surrogate-Key" in headers) == (PRIVATE, False), url
 

@@ -14,6 +14,7 @@ from web import presenters
 from web.addresses import check_line
 from web.answers import entity, not_modified, page
 from web.bodies import Body
+from web.caching import is_public
 from web.finder import FINDER
 from web.idempotency import WRITE
 from web.listing import refuse_list, shown_writes
@@ -102,7 +103,8 @@ async def list_reviews(request: web.Request) -> web.Response:
     product = await _product(request)
     found = await _find(request, query, product.id)
     ratings = await request.app[SHOP].reviews.ratings(product.id)
-    return page(found.items, found.next, ratings=ratings)
+    public = request.app[SHOP].caching.public("reviews", f"product-{product.id}", vary="Prefer")
+    return page(found.items, found.next, public if is_public(request) else None, ratings=ratings)
 
 
 @operation(query=LIST, response=ReviewPage, staff=True, consistent=True)
