@@ -116,6 +116,7 @@ class Product(Actor[ProductState, Command, Event]):
             vendor=product.vendor,
             type=product.type,
             tags=product.tags,
+            categories=product.categories,
             options=product.options,
             media=tuple(ShownMedia(url=medium.url, alt=medium.alt) for medium in product.media),
             seo=ShownSeo(title=product.seo.title, description=product.seo.description),
@@ -186,7 +187,7 @@ def _difference(old: CreateProduct, new: CreateProduct) -> ChangeProduct:
     return ChangeProduct(**{name: value for name, value in values.items() if value != getattr(old, name)})
 
 
-# What an import file can't say stays: texts of other languages and prices of other currencies.
+# What an import file can't say stays: categories, texts of other languages and prices of other currencies.
 
 
 def _merged(old: CreateProduct, new: CreateProduct) -> CreateProduct:
@@ -197,6 +198,7 @@ def _merged(old: CreateProduct, new: CreateProduct) -> CreateProduct:
         new,
         title=_text(old.title, new.title),
         description=_text(old.description, new.description),
+        categories=old.categories,
         media=tuple(_medium(media.get(medium.url), medium) for medium in new.media),
         seo=Seo(
             title=_text(old.seo.title, new.seo.title),

@@ -12,6 +12,8 @@ from ultramarket.messages.product import CreateProduct, Option, Variant
 MAX_VARIANTS = 250
 MAX_MEDIA = 250
 MAX_TAGS = 250
+MAX_CATEGORIES = 50
+"""Categories of one product."""
 MAX_OPTIONS = 10
 MAX_OPTION_VALUES = 250
 MAX_NAME = 255
@@ -29,6 +31,7 @@ def faults(product: CreateProduct) -> list[Fault]:
         *_said("/handle", handle_fault(product.handle)),
         *_texts(product),
         *_names("/tags", product.tags, MAX_TAGS),
+        *_names("/categories", product.categories, MAX_CATEGORIES),
         *_options(product.options),
         *_variants(product),
     ]
@@ -42,10 +45,10 @@ def _said(pointer: str, fault: str | None) -> Iterator[Fault]:
 def _texts(product: CreateProduct) -> Iterator[Fault]:
     if not any(text.strip() for text in product.title.values()):
         yield Fault("/title", "a product needs a title")
-    yield from _text("/title", product.title, MAX_NAME, lines=False)
-    yield from _text("/description", product.description, MAX_DESCRIPTION)
-    yield from _text("/seo/title", product.seo.title, MAX_NAME, lines=False)
-    yield from _text("/seo/description", product.seo.description, MAX_DESCRIPTION)
+    yield from text_faults("/title", product.title, MAX_NAME, lines=False)
+    yield from text_faults("/description", product.description, MAX_DESCRIPTION)
+    yield from text_faults("/seo/title", product.seo.title, MAX_NAME, lines=False)
+    yield from text_faults("/seo/description", product.seo.description, MAX_DESCRIPTION)
     yield from _word("/vendor", product.vendor)
     yield from _word("/type", product.type)
     if len(product.media) > MAX_MEDIA:
@@ -54,10 +57,11 @@ def _texts(product: CreateProduct) -> Iterator[Fault]:
         if not medium.url:
             yield Fault(f"/media/{index}/url", "a picture needs an address")
         yield from _said(f"/media/{index}/url", control_fault(medium.url))
-        yield from _text(f"/media/{index}/alt", medium.alt, MAX_DESCRIPTION)
+        yield from text_faults(f"/media/{index}/alt", medium.alt, MAX_DESCRIPTION)
 
 
-def _text(pointer: str, text: Text, longest: int, *, lines: bool = True) -> Iterator[Fault]:
+def text_faults(pointer: str, text: Text, longest: int, *, lines: bool = True) -> Iterator[Fault]:
+    """What is wrong with a text per language: too long, or with control characters (line ends where `lines`)."""
     if any(len(value) > longest for value in text.values()):
         yield Fault(pointer, f"at most {longest} characters are possible")
     for value in text.values():
@@ -116,7 +120,7 @@ def _variants(product: CreateProduct) -> Iterator[Fault]:
 
 def _variant(pointer: str, variant: Variant, values: dict[str, set[str]]) -> Iterator[Fault]:
     yield from _said(f"{pointer}/sku", sku_fault(variant.sku))
-    yield from _text(f"{pointer}/title", variant.title, MAX_NAME, lines=False)
+    yield from text_faults(f"{pointer}/title", variant.title, MAX_NAME, lines=False)
     if variant.options.keys() != values.keys():
         names = ", ".join(sorted(values)) or "none"
         yield Fault(f"{pointer}/options", f"name exactly the product's options: {names}")

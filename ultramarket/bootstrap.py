@@ -11,7 +11,20 @@ import asyncpg
 import structlog
 from aiohttp import web
 
-from actors import Cart, GatewayWorker, Import, Importer, Inventory, Order, Payment, Product, Review
+from actors import (
+    Cart,
+    CategoryTree,
+    Collection,
+    GatewayWorker,
+    Import,
+    Importer,
+    Inventory,
+    Order,
+    Payment,
+    Product,
+    Redirect,
+    Review,
+)
 from ultramarket.adapters.access_log import access_log
 from ultramarket.adapters.broker_mailbox import BrokerMailbox
 from ultramarket.adapters.inprocess import InProcessMailbox
@@ -45,12 +58,14 @@ from ultramarket.runtime.stored import StoredForms
 from ultramarket.runtime.system import Options, Runtime, new_name
 from ultramarket.runtime.telling import Teller
 from ultramarket.settings import Settings
+from ultramarket.views.collections import CollectionView
 from ultramarket.views.orders import OrderView
 from ultramarket.views.products import ProductView
 from ultramarket.views.projection import View
 from ultramarket.views.projector import Projector
 from ultramarket.views.reading import ReadMany
 from ultramarket.views.rebuilding import Advance, Rebuild, Rebuilt
+from ultramarket.views.redirects import RedirectView
 from ultramarket.views.reviews import ReviewView
 from ultramarket.views.tailer import Tailer
 from web.admission import Admission
@@ -103,6 +118,8 @@ class ReadSide:
 
     products: ProductView
     orders: OrderView
+    redirects: RedirectView
+    collections: CollectionView
     reviews: ReviewView
 
     @classmethod
@@ -111,12 +128,14 @@ class ReadSide:
         return cls(
             products=ProductView(database, shown, language=language),
             orders=OrderView(database, shown, vault),
+            redirects=RedirectView(database),
+            collections=CollectionView(database, shown, language=language),
             reviews=ReviewView(database, shown),
         )
 
     def views(self) -> tuple[View, ...]:
         """All of them."""
-        return (self.products, self.orders, self.reviews)
+        return (self.products, self.orders, self.redirects, self.collections, self.reviews)
 
 
 def cast(
@@ -130,6 +149,9 @@ def cast(
     """Every kind of actor and worker of the shop."""
     return [
         Product(),
+        CategoryTree(),
+        Collection(),
+        Redirect(),
         Review(),
         Inventory(),
         Cart(rules),
@@ -281,6 +303,8 @@ class _Assembly:
             tell=self.teller.tell,
             products=self.read_side.products,
             orders=self.read_side.orders,
+            redirects=self.read_side.redirects,
+            collections=self.read_side.collections,
             reviews=self.read_side.reviews,
             metrics=gauges.registry,
             refresh_metrics=gauges.refresh,

@@ -10,6 +10,8 @@ from aiohttp import web
 from web import docs, openapi, routes, turnstile, ws
 from web.api.carts import QUOTER
 from web.bodies import MAX_BYTES
+from web.category_finder import CATEGORIES, CategoryFinder
+from web.collection_finder import COLLECTIONS, CollectionFinder
 from web.finder import FINDER, PRODUCT_BODIES, KeptBodies, ProductFinder
 from web.idempotency import IN_FLIGHT
 from web.kept_lists import LISTS, KeptLists
@@ -38,6 +40,8 @@ def create_app(shop: Shop) -> web.Application:
     app[QUOTER] = Quoter(shop.actors, shop.rules.timing.quote_lock_seconds)
     app[FINDER] = ProductFinder(shop.actors)
     app[PRODUCT_BODIES] = KeptBodies()
+    app[CATEGORIES] = CategoryFinder(shop.actors)
+    app[COLLECTIONS] = CollectionFinder(shop.actors, app[CATEGORIES], app[FINDER])
     app[IN_FLIGHT] = set()
     app[ws.HUB] = Hub(shop.actors, shop.log, shop.tailer, shop.tell, app[QUOTER], shop.live_limits)
     app.on_shutdown.append(ws.close)

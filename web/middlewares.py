@@ -5,6 +5,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable
+from urllib.parse import quote
 
 import structlog
 from aiohttp import hdrs, web
@@ -12,6 +13,7 @@ from aiohttp.http import RawRequestMessage
 
 from ultramarket.errors import Rejection, Unavailable
 from ultramarket.ports.access_log import Access
+from ultramarket.runtime.codec import text_fault
 from ultramarket.runtime.deadlines import Deadlines
 from web.bodies import READING
 from web.delivery import deliver
@@ -44,6 +46,10 @@ _SECURITY = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+LONGEST_PATH = 4_000
+"""Bytes of a path that a redirect may begin at."""
+ADDRESS = "/%?#[]@!$&'()*+,;=:~"
+"""What stands for itself in an address, besides letters and digits (RFC 3986)."""
 _chance = random.Random()  # noqa: S311 - request ids need not be unguessable
 _ID = re.compile(r"[!-~]{1,128}")
 _METHODS = frozenset(hdrs.METH_ALL)
@@ -91,7 +97,7 @@ class Frame:
         try:
             authorization = request.headers.getall("Authorization", ())
             request[PRINCIPAL] = identify(authorization, self._shop.staff_key) if authorization else GUEST
-            answer = await handler(request)
+            answer = await (self._elsewhere(request, handler) if route == _UNMATCHED else handler(request))
         except asyncio.CancelledError:
             if not running.was_late():
                 raise
@@ -106,6 +112,21 @@ class Frame:
         dress(answer, request_id)
         self._tell(request, route, answer.status, time.perf_counter() - started)
         return answer
+
+    async def _elsewhere(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Where nothing is at an address, a redirect of the staff's may lead on."""
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            path = request.path
+            if request.method not in ("GET", "HEAD") or text_fault(path, LONGEST_PATH) is not None:
+                raise
+            target = await self._shop.redirects.target(path)
+            if target is None:
+                raise
+            return web.Response(
+                status=308, headers={"Location": quote(target, safe=ADDRESS), "Cache-Control": "no-cache"}
+            )
 
     def _tell(self, request: web.Request, route: str, status: int, seconds: float) -> None:
         method = request.method if request.method in _METHODS else "OTHER"

@@ -18,6 +18,7 @@ _DESCRIPTIONS = {
     "id": "The id of the resource.",
     "sku": "The SKU.",
     "line": "The line's id or its SKU.",
+    "product": "The product's id or handle.",
 }
 _HEADERS: dict[str, Any] = {
     "X-Request-Id": {
@@ -94,7 +95,8 @@ class _Schemas:
         shapes: dict[Any, None] = {Problem: None}
         for operation in operations:
             body = operation.body.shape if operation.body else None
-            for shape in (body, operation.response, operation.query.shape):
+            moved = operation.elsewhere[1] if operation.elsewhere else None
+            for shape in (body, operation.response, moved, operation.query.shape):
                 if shape is not None:
                     shapes[shape] = None
         refs, self.components = msgspec.json.schema_components(list(shapes), ref_template=_REF)
@@ -302,12 +304,22 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
         found["304"] = {"description": "The page still has this ETag.", "headers": _success_headers(operation)}
     if operation.conditional and not operation.writes:
         found["304"] = {"description": "The entity still has this ETag.", "headers": _refs("X-Request-Id", "ETag")}
+    found |= _elsewhere(operation, schemas)
     by_status: dict[int, list[str]] = {}
     for code in _codes(operation):
         by_status.setdefault(KINDS[code].status, []).append(code)
     for status, codes in sorted(by_status.items()):
         found[str(status)] = _problem(status, codes)
     return found
+
+
+def _elsewhere(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+    """The answer where what is asked for has another address now, by its status."""
+    if operation.elsewhere is None:
+        return {}
+    status, shape, meaning = operation.elsewhere
+    content = {"application/json": {"schema": schemas.ref(shape)}}
+    return {str(status): {"description": meaning, "headers": _refs("X-Request-Id", "Location"), "content": content}}
 
 
 def _success_headers(operation: Operation) -> dict[str, Any]:

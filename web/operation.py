@@ -45,6 +45,7 @@ class Operation:
         response: the Struct of the answer's body; None: no JSON body.
         status: status of the normal answer.
         also: further statuses of success, each with its meaning.
+        elsewhere: what is answered where it is to be asked elsewhere: status, Struct and meaning.
         errors: codes of `web.problems.KINDS` that are this call's own.
         staff: whether it takes the staff key.
         writes: the kind of entity that it writes: it takes an Idempotency-Key then.
@@ -67,6 +68,7 @@ class Operation:
     response: Any = None
     status: int = 200
     also: tuple[tuple[int, str], ...] = ()
+    elsewhere: tuple[int, Any, str] | None = None
     errors: tuple[str, ...] = ()
     staff: bool = False
     writes: str | None = None

@@ -65,6 +65,7 @@ class Product(msgspec.Struct, frozen=True):
     vendor: str
     type: str
     tags: tuple[str, ...]
+    categories: tuple[str, ...]
     options: tuple[Option, ...]
     media: tuple[Media, ...]
     seo: Seo
@@ -192,6 +193,7 @@ def product(shown: products.ShownProduct, wanted: Languages, fallback: str) -> P
         vendor=shown.vendor,
         type=shown.type,
         tags=shown.tags,
+        categories=shown.categories,
         options=tuple(Option(option.name, option.values) for option in shown.options),
         media=tuple(Media(medium.url, text_in(medium.alt, wanted, fallback)) for medium in shown.media),
         seo=Seo(text_in(shown.seo.title, wanted, fallback), text_in(shown.seo.description, wanted, fallback)),

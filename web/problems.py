@@ -67,6 +67,14 @@ KINDS: dict[str, Kind] = {
         409, "Cart frozen", "An order is being made of the cart; `order` names it. Cancelling the order opens the cart."
     ),
     "product_exists": Kind(409, "Product exists", "There is a product with this id already: change it instead."),
+    "category_exists": Kind(409, "Category exists", "There is a category with this id already: change it instead."),
+    "category_not_empty": Kind(
+        409, "Category not empty", "There are categories below it: move them, or put them in its place (`children=up`)."
+    ),
+    "category_cycle": Kind(409, "Category cycle", "A category can't be moved into itself or into one below it."),
+    "collection_exists": Kind(
+        409, "Collection exists", "There is a collection with this id already: change it instead."
+    ),
     "review_exists": Kind(409, "Review exists", "There is a review with this id already."),
     "order_not_cancellable": Kind(409, "Order not cancellable", "The order has ended: there is nothing to cancel."),
     "no_action_needed": Kind(409, "No action needed", "The payment does not wait for the buyer."),
@@ -104,6 +112,8 @@ KINDS: dict[str, Kind] = {
     ),
     "not_storable": Kind(422, "Not storable", "The store can't keep this: check its texts and sizes."),
     "currency_mismatch": Kind(422, "Currency mismatch", "The cart and the price are in different currencies."),
+    "too_many_categories": Kind(422, "Too many categories", "The shop holds no more categories."),
+    "tree_too_deep": Kind(422, "Tree too deep", "The category would stand on a level that the tree does not have."),
     "quantity_limit": Kind(422, "Quantity limit", "A line of a cart holds no more pieces."),
     "too_many_lines": Kind(422, "Too many lines", "The cart holds no more lines."),
     "upgrade_required": Kind(

@@ -95,6 +95,7 @@ class NewProduct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     vendor: str = ""
     type: str = ""
     tags: list[str] = []
+    categories: list[str] = []
     options: list[NewOption] = []
     media: list[NewMedia] = []
     seo: NewSeo = NewSeo()
@@ -111,6 +112,7 @@ class ProductPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     vendor: str | UnsetType | None = UNSET
     type: str | UnsetType | None = UNSET
     tags: list[str] | UnsetType | None = UNSET
+    categories: list[str] | UnsetType | None = UNSET
     options: list[NewOption] | UnsetType | None = UNSET
     media: list[NewMedia] | UnsetType | None = UNSET
     seo: SeoPatch | UnsetType | None = UNSET
@@ -118,31 +120,38 @@ class ProductPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     variants: list[NewVariant] | UnsetType = UNSET
 
 
-def create_command(new: NewProduct, handle: str, language: str) -> CreateProduct:
-    """The command for a new product.
+def create_command(new: NewProduct, handle: str, language: str, categories: tuple[str, ...] = ()) -> CreateProduct:
+    """The command for a new product; `categories` are the ids of those that it names.
 
     Raises:
         Refused: 422 `invalid`: a language tag, an amount or a currency that can't be.
     """
     return CreateProduct(
         handle=handle,
-        title=_text(new.title, language, "/title"),
-        description=_html(_text(new.description, language, "/description")),
+        title=new_text(new.title, language, "/title"),
+        description=new_html(new_text(new.description, language, "/description")),
         vendor=new.vendor,
         type=new.type,
         tags=tuple(new.tags),
+        categories=categories,
         options=_options(new.options),
-        media=_media(new.media, language),
+        media=new_media(new.media, language),
         seo=Seo(
-            title=_text(new.seo.title, language, "/seo/title"),
-            description=_text(new.seo.description, language, "/seo/description"),
+            title=new_text(new.seo.title, language, "/seo/title"),
+            description=new_text(new.seo.description, language, "/seo/description"),
         ),
         status=new.status,
         variants=_variants(new.variants, language),
     )
 
 
-def change_command(patch: ProductPatch, old: ShownProduct, language: str, expect: int | None) -> ChangeProduct:
+def change_command(
+    patch: ProductPatch,
+    old: ShownProduct,
+    language: str,
+    expect: int | None,
+    categories: tuple[str, ...] = (),
+) -> ChangeProduct:
     """The command for a patch of a product as it is now.
 
     Args:
@@ -150,31 +159,40 @@ def change_command(patch: ProductPatch, old: ShownProduct, language: str, expect
         old: the product that texts are merged with.
         language: of texts that come without one.
         expect: the version that the product must have.
+        categories: ids of the categories that the patch names.
 
     Raises:
         Refused: 422 `invalid`: a language tag, an amount or a currency that can't be.
     """
+    fields = _plain(patch, categories)
+    if patch.title is not UNSET:
+        fields["title"] = patched_text(old.title, patch.title, language, "/title")
+    if patch.description is not UNSET:
+        fields["description"] = new_html(patched_text(old.description, patch.description, language, "/description"))
+    if patch.options is not UNSET:
+        fields["options"] = _options(patch.options or [])
+    if patch.media is not UNSET:
+        fields["media"] = new_media(patch.media or [], language)
+    if patch.seo is not UNSET:
+        fields["seo"] = patched_seo(patch.seo, Seo(title=old.seo.title, description=old.seo.description), language)
+    if patch.variants is not UNSET:
+        fields["variants"] = _variants(patch.variants, language)
+    return ChangeProduct(**fields, expect=expect)
+
+
+def _plain(patch: ProductPatch, categories: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of a patch that are no texts and no lists of things."""
     fields: dict[str, Any] = {
         name: value for name in ("handle", "status") if (value := getattr(patch, name)) is not UNSET
     }
     for name in ("vendor", "type"):
         if (word := getattr(patch, name)) is not UNSET:
             fields[name] = word or ""
-    if patch.title is not UNSET:
-        fields["title"] = _patched(old.title, patch.title, language, "/title")
-    if patch.description is not UNSET:
-        fields["description"] = _html(_patched(old.description, patch.description, language, "/description"))
     if patch.tags is not UNSET:
         fields["tags"] = tuple(patch.tags or ())
-    if patch.options is not UNSET:
-        fields["options"] = _options(patch.options or [])
-    if patch.media is not UNSET:
-        fields["media"] = _media(patch.media or [], language)
-    if patch.seo is not UNSET:
-        fields["seo"] = _patched_seo(patch.seo, old, language)
-    if patch.variants is not UNSET:
-        fields["variants"] = _variants(patch.variants, language)
-    return ChangeProduct(**fields, expect=expect)
+    if patch.categories is not UNSET:
+        fields["categories"] = categories
+    return fields
 
 
 def merges(patch: ProductPatch) -> bool:
@@ -182,7 +200,12 @@ def merges(patch: ProductPatch) -> bool:
     return any(value is not UNSET for value in (patch.title, patch.description, patch.seo))
 
 
-def _text(given: NewText, language: str, pointer: str) -> Text:
+def new_text(given: NewText, language: str, pointer: str) -> Text:
+    """A text as it is sent, by its languages; one that comes without is in `language`.
+
+    Raises:
+        Refused: 422 `invalid`.
+    """
     if isinstance(given, str):
         return {language: given} if given else {}
     return {_tag(tag, pointer): text for tag, text in given.items() if text}
@@ -195,7 +218,12 @@ def _tag(tag: str, pointer: str) -> str:
     return lowered
 
 
-def _patched(old: Text, patch: TextPatch, language: str, pointer: str) -> Text:
+def patched_text(old: Text, patch: TextPatch, language: str, pointer: str) -> Text:
+    """A text after a patch: null clears, a string is set in `language` only.
+
+    Raises:
+        Refused: 422 `invalid`.
+    """
     if patch is None:
         return {}
     changes = {language: patch} if isinstance(patch, str) else patch
@@ -203,18 +231,24 @@ def _patched(old: Text, patch: TextPatch, language: str, pointer: str) -> Text:
     return {tag: text for tag, text in merged.items() if text}
 
 
-def _patched_seo(patch: SeoPatch | None, old: ShownProduct, language: str) -> Seo:
+def patched_seo(patch: SeoPatch | None, old: Seo, language: str) -> Seo:
+    """The texts for search engines after a patch."""
     if patch is None:
         return Seo()
-    title, description = old.seo.title, old.seo.description
+    title, description = old.title, old.description
     if patch.title is not UNSET:
-        title = _patched(title, patch.title, language, "/seo/title")
+        title = patched_text(title, patch.title, language, "/seo/title")
     if patch.description is not UNSET:
-        description = _patched(description, patch.description, language, "/seo/description")
+        description = patched_text(description, patch.description, language, "/seo/description")
     return Seo(title=title, description=description)
 
 
-def _html(text: Text) -> Text:
+def new_html(text: Text) -> Text:
+    """HTML with nothing in it that could run as script.
+
+    Raises:
+        Refused: 422 `invalid`.
+    """
     if any(len(html) > MAX_HTML for html in text.values()):  # said before it is read: that takes its time
         refuse("invalid", f"At most {MAX_HTML} characters are possible.", pointer="/description")
     return {language: sanitise(html) for language, html in text.items()}
@@ -224,13 +258,18 @@ def _options(new: list[NewOption]) -> tuple[Option, ...]:
     return tuple(Option(name=option.name, values=tuple(option.values)) for option in new)
 
 
-def _media(new: list[NewMedia], language: str) -> tuple[Media, ...]:
+def new_media(new: list[NewMedia], language: str) -> tuple[Media, ...]:
+    """The pictures as they are sent, their addresses checked.
+
+    Raises:
+        Refused: 422 `invalid`.
+    """
     for index, medium in enumerate(new):
         if not _ADDRESS.fullmatch(medium.url):
             detail = "A picture's address begins with https://, http:// or a slash, and has no blanks or backslashes."
             refuse("invalid", detail, pointer=f"/media/{index}/url")
     return tuple(
-        Media(url=medium.url, alt=_text(medium.alt, language, f"/media/{index}/alt"))
+        Media(url=medium.url, alt=new_text(medium.alt, language, f"/media/{index}/alt"))
         for index, medium in enumerate(new)
     )
 
@@ -254,7 +293,7 @@ def _variant(new: NewVariant, language: str, pointer: str) -> Variant:
     compare_at = new.compare_at_price
     return Variant(
         sku=new.sku,
-        title=_text(new.title, language, f"{pointer}/title"),
+        title=new_text(new.title, language, f"{pointer}/title"),
         options=new.options,
         prices=tuple(prices.values()),
         compare_at=(_money(compare_at, f"{pointer}/compare_at_price"),) if compare_at else (),

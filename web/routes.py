@@ -5,7 +5,22 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from web import docs, pages, ws
-from web.api import carts, exports, health, imports, inventory, orders, payments, prices, products, reviews, webhooks
+from web.api import (
+    carts,
+    categories,
+    collections,
+    exports,
+    health,
+    imports,
+    inventory,
+    orders,
+    payments,
+    prices,
+    products,
+    redirects,
+    reviews,
+    webhooks,
+)
 from web.operation import Operation
 
 API = "/api/v1"
@@ -28,6 +43,22 @@ ROUTES = (
     Route("GET", f"{API}/products/{{id}}", products.show),
     Route("PATCH", f"{API}/products/{{id}}", products.change),
     Route("DELETE", f"{API}/products/{{id}}", products.archive),
+    Route("GET", f"{API}/categories", categories.index),
+    Route("POST", f"{API}/categories", categories.create),
+    Route("GET", f"{API}/categories/{{id}}", categories.show),
+    Route("PATCH", f"{API}/categories/{{id}}", categories.change),
+    Route("DELETE", f"{API}/categories/{{id}}", categories.remove),
+    Route("GET", f"{API}/collections", collections.index),
+    Route("POST", f"{API}/collections", collections.create),
+    Route("GET", f"{API}/collections/{{id}}", collections.show),
+    Route("PATCH", f"{API}/collections/{{id}}", collections.change),
+    Route("DELETE", f"{API}/collections/{{id}}", collections.remove),
+    Route("POST", f"{API}/collections/{{id}}/products", collections.place),
+    Route("DELETE", f"{API}/collections/{{id}}/products/{{product}}", collections.take_out),
+    Route("GET", f"{API}/redirects", redirects.index),
+    Route("POST", f"{API}/redirects", redirects.create),
+    Route("GET", f"{API}/redirects/{{id}}", redirects.show),
+    Route("DELETE", f"{API}/redirects/{{id}}", redirects.remove),
     Route("GET", f"{API}/products/{{id}}/reviews", reviews.list_reviews),
     Route("POST", f"{API}/products/{{id}}/reviews", reviews.review),
     Route("GET", f"{API}/reviews", reviews.index),

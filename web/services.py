@@ -9,6 +9,7 @@ from aiohttp import web
 from aioprometheus.collectors import Registry
 
 from ultramarket.domain.shop import Channel, ShopRules
+from ultramarket.messages.collection import ShownCollection
 from ultramarket.messages.order import ShownOrder
 from ultramarket.messages.review import ShownReview
 from ultramarket.ports.access_log import Access, AccessLog
@@ -18,9 +19,11 @@ from ultramarket.ports.feed import Feed
 from ultramarket.ports.uploads import Uploads
 from ultramarket.ports.vault import Vault
 from ultramarket.runtime.telling import Told
+from ultramarket.views.collections import CollectionFilters
 from ultramarket.views.orders import OrderFilters
 from ultramarket.views.pages import Page
 from ultramarket.views.products import FoundProduct, ProductFilters
+from ultramarket.views.redirects import FoundRedirect, RedirectFilters
 from ultramarket.views.reviews import Ratings, ReviewFilters
 from ultramarket.views.tailer import Tailer
 from web.admission import Admission
@@ -95,6 +98,50 @@ class Reviews(Protocol):
         ...
 
 
+class Collections(Protocol):
+    """The list of collections, see `ultramarket.views.collections.CollectionView`."""
+
+    async def find(
+        self, filters: CollectionFilters, limit: int = 24, cursor: str | None = None
+    ) -> Page[ShownCollection]:
+        """A page of collections.
+
+        Raises:
+            ValueError: a limit or cursor that can't be.
+            Unavailable: the view can't be reached.
+        """
+        ...
+
+
+class Redirects(Protocol):
+    """Where old addresses lead, see `ultramarket.views.redirects.RedirectView`."""
+
+    async def before(self, kind: str, handle: str) -> str | None:
+        """Id of the last entity of this kind that had the handle before; None where none had.
+
+        Raises:
+            Unavailable: the view can't be reached.
+        """
+        ...
+
+    async def target(self, path: str) -> str | None:
+        """Where the staff lead this path, None where they lead it nowhere.
+
+        Raises:
+            Unavailable: the view can't be reached.
+        """
+        ...
+
+    async def find(self, filters: RedirectFilters, limit: int = 24, cursor: str | None = None) -> Page[FoundRedirect]:
+        """A page of the staff's redirects.
+
+        Raises:
+            ValueError: a limit or cursor that can't be.
+            Unavailable: the view can't be reached.
+        """
+        ...
+
+
 class Views(Protocol):
     """How far the views are, see `ultramarket.views.projector.Projector`."""
 
@@ -143,6 +190,8 @@ class Shop:
     uploads: Uploads
     products: Products
     orders: Orders
+    redirects: Redirects
+    collections: Collections
     reviews: Reviews
     views: Views
     log: Feed

@@ -196,6 +196,19 @@ def test_the_same_import_again_changes_nothing() -> None:
     assert (outcome.events, outcome.reply) == ((), ProductKept(id="one", version=1, changed=False))
 
 
+def test_an_import_keeps_the_categories() -> None:
+    it = created(replace(PLAIN, categories=("cups", "gifts")))
+    assert it.when(PutProduct(product=PLAIN)).events == ()
+    assert it.shown().categories == ("cups", "gifts")
+
+
+@pytest.mark.parametrize(("categories", "pointer"), [(("a", "a"), "/categories/1"), (("x",) * 51, "/categories")])
+def test_a_product_names_each_category_once_and_not_too_many(categories: tuple[str, ...], pointer: str) -> None:
+    outcome = created(PLAIN).when(ChangeProduct(categories=categories))
+    assert outcome.code == "invalid"
+    assert pointer in outcome.pointers
+
+
 def test_an_import_keeps_other_languages_and_currencies() -> None:
     rich = replace(
         PLAIN,

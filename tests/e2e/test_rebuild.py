@@ -16,13 +16,21 @@ import pytest_asyncio
 
 from tests.e2e.server import STAFF_KEY, Server
 from tests.e2e.shopper import STAFF, PatientShopper, Shopper, purchase, shopper
+from ultramarket.views.collections import CollectionView
 from ultramarket.views.orders import OrderView
 from ultramarket.views.products import ProductView
+from ultramarket.views.redirects import RedirectView
 from ultramarket.views.reviews import ReviewView
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-VIEWS = {"products": ProductView.tables, "orders": OrderView.tables, "reviews": ReviewView.tables}
+VIEWS = {
+    "products": ProductView.tables,
+    "orders": OrderView.tables,
+    "redirects": RedirectView.tables,
+    "collections": CollectionView.tables,
+    "reviews": ReviewView.tables,
+}
 GOODS = 60
 END_SECONDS = 120
 
@@ -133,6 +141,11 @@ async def goods(running: Server, rows: Any, stocked: dict[str, bool]) -> None:
     if not stocked:
         async with shopper(running.url, PatientShopper) as staff:
             await asyncio.gather(*(staff.stock(f"REB-{n}", 1_000_000) for n in range(GOODS)))
+            await staff.ok("POST", "/redirects", {"from": "/old", "to": "/new"}, headers=STAFF)
+            gifts = {"title": "Gifts", "products": ["goods-reb-1"], "published": True}
+            await staff.ok("POST", "/collections", gifts, headers=STAFF)
+            renamed = await staff.ok("PATCH", "/products/goods-reb-0", {"handle": "renamed"}, headers=STAFF)
+            await staff.ok("PATCH", f"/products/{renamed['id']}", {"handle": "goods-reb-0"}, headers=STAFF)
         stocked["in"] = True
     await caught_up(rows)
 
@@ -190,5 +203,5 @@ async def test_a_rebuild_that_is_interrupted_says_so_and_changes_nothing(running
 async def test_a_view_that_there_is_not_is_said_with_those_that_there_are(running: Server) -> None:
     code, _, err = await rebuild(running, "invoices")
     assert code == 2
-    assert b"There is no view 'invoices': there are orders, products, reviews." in err
+    assert b"There is no view 'invoices': there are collections, orders, products, redirects, reviews." in err
     assert STAFF_KEY.encode() not in err

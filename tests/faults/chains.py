@@ -40,6 +40,7 @@ SETTLE = "taken.cart.SettleTransfer"
 LEFT_OUT: dict[str, str] = {}
 """Commands that no request over HTTP leads to, by `taken.<kind>.<command>`, with the reason."""
 
+_CATALOGUE = ("category_tree", "collection", "redirect")
 _IMPORTS = ("import", "importer", "product", "inventory")
 
 
@@ -65,6 +66,7 @@ CHAINS: dict[str, tuple[str, ...]] = {
     "orders": _of("order"),
     "payments": _of("payment", "gateway"),
     "goods": _of(*_IMPORTS),
+    "the catalogue": _of(*_CATALOGUE),
     "what is said": _of("review"),
     # Only a process that shares its partitions hands any over.
     "sharing": ("release.before:1", "release.after:1", "release.before:60", "release.after:60"),

@@ -157,3 +157,35 @@ class Importing(Regulars):
         if counts != ("done", VARIANTS // 10, 0):
             self.memory.odd.append(f"an import of {VARIANTS} variants ended as {shown}")
         self.memory.received.update({f"{name.upper()}-{number}": 7 for number in range(VARIANTS)})
+
+
+class Curating(Regulars):
+    """The same, while staff tend categories, collections and redirects."""
+
+    def everybody(self, buyers: int) -> list[Coroutine[Any, Any, None]]:
+        """One more."""
+        return [*super().everybody(buyers), self._again(self.curate)]
+
+    async def curate(self) -> None:
+        """A branch of the tree, a collection and a redirect come, change and go."""
+        name = f"curated-{self._key()[-6:]}"
+        product = (await self._product(name.upper()))["id"]
+        top = await self._made("/categories", {"title": name, "handle": name})
+        below = await self._made("/categories", {"title": "Below", "parent": top})
+        moved = await self._changed("PATCH", f"/categories/{below}", {"parent": None, "description": "moved"})
+        gifts = await self._made("/collections", {"title": name, "products": [product]})
+        await self._changed("POST", f"/collections/{gifts}/products", {"product": product, "position": 0})
+        changed = await self._changed("PATCH", f"/collections/{gifts}", {"handle": f"{name}-new"})
+        empty = await self._changed("DELETE", f"/collections/{gifts}/products/{product}")
+        redirect = await self._made("/redirects", {"from": f"/{name}", "to": "/"})
+        if (moved["path"], changed["products"], empty["products"]) != ([], [product], []):
+            self.memory.odd.append(f"{name}: {moved}, {changed}, {empty}")
+        for path in (f"/categories/{top}", f"/categories/{below}", f"/collections/{gifts}", f"/redirects/{redirect}"):
+            await self._changed("DELETE", path)
+        await self._changed("DELETE", f"/products/{product}")
+
+    async def _made(self, path: str, body: Any) -> str:
+        return str((await self._insist("POST", path, body, headers=STAFF)).json["id"])
+
+    async def _changed(self, method: str, path: str, body: Any = None) -> Any:
+        return (await self._insist(method, path, body, headers=STAFF)).json

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.server import KILLED, Died, Server
 from tests.faults.chains import CHAINS, SETTLE, STOPPING, command
 from tests.faults.crowd import crowd
-from tests.faults.errands import SETTINGS, Importing, Regulars
+from tests.faults.errands import SETTINGS, Curating, Importing, Regulars
 from ultramarket.runtime.failpoints import VARIABLE
 from ultramarket.runtime.partitioning import partition_of
 
@@ -28,7 +28,7 @@ ASK_SECONDS = 100.0
 async def test_killed_at_one_failpoint_after_the_other_the_shop_loses_and_doubles_nothing(
     tmp_path: Path, chain: str
 ) -> None:
-    kind = Importing if chain == "goods" else Regulars
+    kind = {"goods": Importing, "the catalogue": Curating}.get(chain, Regulars)
     seed = list(CHAINS).index(chain)
     async with crowd(tmp_path / "data", seed, measured=False, settings=SETTINGS, kind=kind) as (server, buyers):
         await buyers.answers(20)

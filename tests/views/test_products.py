@@ -359,3 +359,24 @@ async def test_common_lists_read_by_index_at_twenty_thousand_products(database: 
             scanned[name] = plan
         assert len(await database.fetch(sql, *args)) > 1, name
     assert scanned == {}
+
+
+async def test_a_list_of_categories_has_what_is_in_any_of_them(shop: Shop) -> None:
+    await shop.put(
+        product("a", "", variant("A"), categories=("knives", "gifts")),
+        product("b", "", variant("B"), categories=("kitchen",)),
+        product("c", "", variant("C"), type="kitchen"),
+    )
+    assert await shop.ids(category="kitchen", categories=("kitchen", "knives")) == ["b", "a"]
+    assert await shop.ids(category="gifts", categories=("gifts",)) == ["a"]
+    assert await shop.ids(category="kitchen") == ["c"], "no category has the name: it is a type"
+    await shop.put(product("b", "", variant("B"), version=2))
+    assert await shop.ids(category="kitchen", categories=("kitchen", "knives")) == ["a"]
+
+
+async def test_a_page_goes_on_where_categories_come_below_meanwhile(shop: Shop) -> None:
+    await shop.put(*(product(id, "", variant(id), categories=("kitchen",)) for id in "abc"))
+    first = await shop.view.find(ProductFilters(category="kitchen", categories=("kitchen",)), 2)
+    more = ProductFilters(category="kitchen", categories=("kitchen", "knives"))
+    second = await shop.view.find(more, 2, first.next)
+    assert [item.product.id for item in (*first.items, *second.items)] == ["c", "b", "a"]

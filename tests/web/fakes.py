@@ -11,11 +11,14 @@ from typing import Any
 import msgspec
 
 from actors.cart import Cart
+from actors.category_tree import CategoryTree
+from actors.collection import Collection
 from actors.inventory import Inventory
 from actors.order import Order
 from actors.payment import Payment
 from actors.product import Product
 from actors.product_import import Import
+from actors.redirect import Redirect
 from actors.review import Review
 from tests.conformance.feed import MemoryFeed
 from ultramarket.domain.shop import ShopRules
@@ -79,6 +82,9 @@ class FakeActors:
             Order(rules),
             Payment(),
             Import(),
+            CategoryTree(),
+            Collection(),
+            Redirect(),
             Review(),
         )
         self._cast = {actor.kind: actor for actor in cast}

@@ -60,6 +60,21 @@ class FakeReviews(FakeViews):
         return Ratings(len(rated), f"{sum(rated) / len(rated):.1f}" if rated else None, {})
 
 
+class FakeRedirects(FakeViews):
+    """Where old addresses lead, as a test says it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.handles: dict[tuple[str, str], str] = {}
+        self.targets: dict[str, str] = {}
+
+    async def before(self, kind: str, handle: str) -> str | None:
+        return self.handles.get((kind, handle))
+
+    async def target(self, path: str) -> str | None:
+        return self.targets.get(path)
+
+
 class World:
     """The shop of a test and what it stands on."""
 
@@ -68,6 +83,8 @@ class World:
         self.uploads = FakeUploads()
         self.products = FakeViews()
         self.orders = FakeViews()
+        self.redirects = FakeRedirects()
+        self.collections = FakeViews()
         self.reviews = FakeReviews()
         self.stores = {"journal": "ok", "views": "ok"}
         self.authenticated: list[tuple[str, str]] = []
@@ -80,6 +97,8 @@ class World:
             uploads=self.uploads,
             products=self.products,
             orders=self.orders,
+            redirects=self.redirects,
+            collections=self.collections,
             reviews=self.reviews,
             views=self.products,
             log=self.actors.log,

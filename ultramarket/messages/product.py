@@ -61,7 +61,11 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CreateProduct(Message, frozen=True, kw_only=True):
-    """Make a product; claims `handle` and every SKU. Replies `ProductKept`."""
+    """Make a product; claims `handle` and every SKU. Replies `ProductKept`.
+
+    Attributes:
+        categories: ids of the categories that it is in.
+    """
 
     handle: str
     title: Text
@@ -69,6 +73,7 @@ class CreateProduct(Message, frozen=True, kw_only=True):
     vendor: str = ""
     type: str = ""
     tags: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     media: tuple[Media, ...] = ()
     seo: Seo = Seo()
@@ -91,6 +96,7 @@ class ChangeProduct(Message, frozen=True):
     vendor: str | UnsetType = UNSET
     type: str | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
+    categories: tuple[str, ...] | UnsetType = UNSET
     options: tuple[Option, ...] | UnsetType = UNSET
     media: tuple[Media, ...] | UnsetType = UNSET
     seo: Seo | UnsetType = UNSET
@@ -227,6 +233,7 @@ class ShownProduct(msgspec.Struct, frozen=True, kw_only=True):
     vendor: str
     type: str
     tags: tuple[str, ...]
+    categories: tuple[str, ...] = ()
     options: tuple[Option, ...]
     media: tuple[ShownMedia, ...]
     seo: ShownSeo

@@ -18,16 +18,16 @@ DESCRIPTION_LETTERS = 20_000
 
 # The same version is written again: a rebuild renews what an older release wrote.
 _CARDS = """
-insert into product_card (id, version, handle, status, title, vendor, type, tags, search, created_at, body)
-select id, version, handle, status, title, vendor, type, tags, array_to_tsvector(words), created_at, body
+insert into product_card (id, version, handle, status, title, vendor, type, tags, categories, search, created_at, body)
+select id, version, handle, status, title, vendor, type, tags, categories, array_to_tsvector(words), created_at, body
 from json_to_recordset($1::text::json) as r (
-    id text, version bigint, handle text, status text, title text, vendor text, type text, tags text[], words text[],
-    created_at timestamptz, body text
+    id text, version bigint, handle text, status text, title text, vendor text, type text, tags text[],
+    categories text[], words text[], created_at timestamptz, body text
 )
 order by id
 on conflict (id) do update set version = excluded.version, handle = excluded.handle, status = excluded.status,
     title = excluded.title, vendor = excluded.vendor, type = excluded.type, tags = excluded.tags,
-    search = excluded.search, created_at = excluded.created_at, body = excluded.body
+    categories = excluded.categories, search = excluded.search, created_at = excluded.created_at, body = excluded.body
 where excluded.version >= product_card.version
 returning id
 """
@@ -100,6 +100,7 @@ def _card(product: ShownProduct, language: str) -> dict[str, Any]:
         "vendor": fold(product.vendor),
         "type": fold(product.type),
         "tags": sorted({fold(tag) for tag in product.tags}),
+        "categories": product.categories,
         "words": sorted({word for text in _searched(product) for word in words(text)}),
         "created_at": product.created_at,
         "body": msgspec.json.encode(product).decode(),

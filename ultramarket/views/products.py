@@ -26,10 +26,11 @@ from ultramarket.views.pages import (
     write_cursor,
 )
 from ultramarket.views.product_cards import option, write_products, write_stock
+from ultramarket.views.product_rules import SELLABLE, Chosen, by_hand, chosen_by
 from ultramarket.views.projection import LogEvent
 from ultramarket.views.reading import ReadMany, newest
 
-Sort = Literal["newest", "title", "price", "-price"]
+Sort = Literal["manual", "newest", "title", "price", "-price"]
 
 SEARCH_WORDS = 10
 """Words of a query that are looked for; further ones are left out."""
@@ -40,10 +41,13 @@ class ProductFilters(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         q: words, each the beginning of a word in title, type, vendor, tags, SKUs or description.
-        category: the product's type or one of its tags.
+        category: the product's type or one of its tags, unless `categories` says which categories are meant.
+        categories: ids of categories: the product is in one of them.
         price_min: at least this in `currency`, for one and the same variant as the other conditions on variants.
         in_stock: True for products that can be bought now, False for the others.
         options: e.g. `{"Size": "M"}`, all of them on one variant, which is the one that price and stock are asked of.
+        collection: id of a collection; `chosen` says what is in it.
+        sort: `manual` is the order of the collection, where that is made by hand.
         status: None shows all: for staff only.
         currency: for prices, as filter and as order; products without a price in it are left out then.
     """
@@ -52,6 +56,9 @@ class ProductFilters(msgspec.Struct, frozen=True, kw_only=True):
     tag: str | None = None
     vendor: str | None = None
     category: str | None = None
+    categories: tuple[str, ...] = ()
+    collection: str | None = None
+    chosen: Chosen | None = None
     currency: str | None = None
     price_min: Decimal | None = None
     price_max: Decimal | None = None
@@ -82,7 +89,6 @@ _ORDERS: dict[Sort, _Order] = {
     "price": _Order("p.low", Decimal, "asc"),
     "-price": _Order("p.low", Decimal, "desc"),
 }
-_SELLABLE = "(v.always or l.available > 0)"
 _VARIANT = (
     "exists (select from product_variant v left join stock_level l on l.sku = v.sku where v.product = c.id and {which})"
 )
@@ -131,7 +137,7 @@ class ProductView:
         sql, args = self.query(filters, checked_limit(limit), cursor)
         rows = await self._database.fetch(sql, *args)
         items = [FoundProduct(msgspec.json.decode(row["body"], type=ShownProduct), row["in_stock"]) for row in rows]
-        mark = list_mark("products", filters)
+        mark = _mark(filters)
         return page_of(items, [write_cursor(mark, row["key"], row["id"]) for row in rows], limit)
 
     def query(self, filters: ProductFilters, limit: int, cursor: str | None) -> tuple[str, list[Any]]:
@@ -140,8 +146,11 @@ class ProductView:
         Raises:
             ValueError: as `find`.
         """
-        order = _ORDERS[filters.sort]
         conditions = Conditions()
+        if filters.sort == "manual":
+            order = _Order(by_hand(conditions, filters.chosen or Chosen()), Decimal, "asc")
+        else:
+            order = _ORDERS[filters.sort]
         source = "product_card c"
         if _needs_price(filters):
             if filters.currency is None:
@@ -149,20 +158,27 @@ class ProductView:
             source += " join product_price p on p.product = c.id"
             conditions.add("p.currency = {it}", it=storable(filters.currency, "currency"))
         _card_conditions(conditions, filters)
+        if filters.chosen is not None:
+            conditions.add(chosen_by(conditions, filters.chosen))
         _variant_conditions(conditions, filters)
         if cursor is not None:
-            key, id = read_cursor(cursor, list_mark("products", filters), order.key)
+            key, id = read_cursor(cursor, _mark(filters), order.key)
             comparison = ">" if order.direction == "asc" else "<"
             conditions.add(f"({order.column}, c.id) {comparison} ({{key}}, {{id}})", key=key, id=id)
         # Stock is asked for the rows of the page alone: inside, the planner would hash all variants for it.
         sql = (
-            f"select c.*, {_VARIANT.format(which=_SELLABLE)} as in_stock from ("  # noqa: S608 - only text of this module; values are parameters
+            f"select c.*, {_VARIANT.format(which=SELLABLE)} as in_stock from ("  # noqa: S608 - only text of this module; values are parameters
             f"select c.id, {order.column} as key, c.body from {source} where {conditions.sql()} "
             f"order by {order.column} {order.direction}, c.id {order.direction} "
             f"limit {conditions.parameter(limit + 1)}"
             f") c order by c.key {order.direction}, c.id {order.direction}"
         )
         return sql, conditions.args
+
+
+def _mark(filters: ProductFilters) -> str:
+    """What tells the list from others; a category or collection is the same one when there is more or less in it."""
+    return list_mark("products", msgspec.structs.replace(filters, categories=(), chosen=None))
 
 
 def _needs_price(filters: ProductFilters) -> bool:
@@ -182,7 +198,9 @@ def _card_conditions(conditions: Conditions, filters: ProductFilters) -> None:
         conditions.add("c.tags @> array[{it}::text]", it=fold(storable(filters.tag, "tag")))
     if filters.vendor is not None:
         conditions.add("c.vendor = {it}", it=fold(storable(filters.vendor, "vendor")))
-    if filters.category is not None:
+    if filters.categories:
+        conditions.add("c.categories && {it}::text[]", it=list(filters.categories))
+    elif filters.category is not None:
         category = fold(storable(filters.category, "category"))
         conditions.add("(c.type = {it} or c.tags @> array[{it}])", it=category)
     if filters.price_min is not None:
@@ -204,7 +222,7 @@ def _variant_conditions(conditions: Conditions, filters: ProductFilters) -> None
         if filters.price_max is not None:
             which.append(f"{price} <= {conditions.parameter(filters.price_max)}")
     if which or filters.in_stock:
-        sellable = [_SELLABLE] if filters.in_stock else []
+        sellable = [SELLABLE] if filters.in_stock else []
         conditions.add(_VARIANT.replace("{which}", " and ".join([*which, *sellable])))
     if filters.in_stock is False:
-        conditions.add("not " + _VARIANT.replace("{which}", " and ".join([*which, _SELLABLE])))
+        conditions.add("not " + _VARIANT.replace("{which}", " and ".join([*which, SELLABLE])))

@@ -1,6 +1,7 @@
 """Products: the catalogue as anybody sees it, and as staff keep it."""
 
 import asyncio
+import functools
 import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -11,22 +12,26 @@ from aiohttp import web
 from ultramarket.domain.handles import handle, shortened
 from ultramarket.domain.ids import new_id
 from ultramarket.errors import Unavailable
+from ultramarket.messages.collection import ShownCollection
 from ultramarket.messages.product import ArchiveProduct, ShownProduct, ShownSeo, Status
 from ultramarket.views.products import ProductFilters
 from web import codings, presenters
 from web.answers import Tree, entity, field_tree, not_modified, page, select, spared
 from web.bodies import Body
 from web.caching import is_public
+from web.category_finder import CATEGORIES, Categories
+from web.collection_finder import COLLECTIONS
 from web.finder import FINDER, PRODUCT_BODIES, KeptBody
 from web.idempotency import WRITE
 from web.kept_lists import LISTS
 from web.listing import refuse_list, shown_writes
 from web.operation import ask, operation
-from web.preferences import expected_version, languages, unchanged
+from web.preferences import consistency_token, expected_version, languages, unchanged
 from web.principal import PRINCIPAL
 from web.problems import Refused, refuse
 from web.product_bodies import NewProduct, ProductPatch, change_command, create_command, merges
 from web.queries import Cursor, Fields, Limit, Query
+from web.redirects import Moved, moved
 from web.services import SHOP
 
 PATCH_TYPES = ("application/merge-patch+json", "application/json")
@@ -46,14 +51,33 @@ class ProductsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Which products are wanted; all that is given must hold."""
 
     q: Words | None = None
-    category: Words | None = None
+    category: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                min_length=1,
+                max_length=200,
+                description="A category by id or handle, with all below it; where none is called so, a type or a tag.",
+            ),
+        ]
+        | None
+    ) = None
+    collection: (
+        Annotated[str, msgspec.Meta(min_length=1, max_length=200, description="A collection by id or handle.")] | None
+    ) = None
     tag: Words | None = None
     vendor: Words | None = None
     currency: Annotated[str, msgspec.Meta(min_length=3, max_length=3)] | None = None
     price_min: Price | None = None
     price_max: Price | None = None
     in_stock: bool | None = None
-    sort: Literal["newest", "title", "price", "-price"] = "newest"
+    sort: (
+        Annotated[
+            Literal["newest", "title", "price", "-price"],
+            msgspec.Meta(description="`newest` where it is absent, or the order of the collection that is asked for."),
+        ]
+        | None
+    ) = None
     status: Annotated[Status, msgspec.Meta(description="For staff: `published` is what everybody sees.")] = "published"
     limit: Limit = 24
     cursor: Cursor | None = None
@@ -100,14 +124,21 @@ async def index(request: web.Request) -> web.Response:
     if query.status != "published" and not request[PRINCIPAL].staff:
         refuse("credentials_required", "Products that are not published are for staff.")
     await shown_writes(request)
+    collection = await _collection(request, query.collection)
     position = shop.views.position("products") if is_public(request) else None
     if position is None:
-        return await _page(request, query, tree)
-    key = f"{position} {request.query_string} {','.join(languages(request))}"
-    return await request.app[LISTS].answer(key, codings.wanted(request), lambda: _page(request, query, tree))
+        return await _page(request, query, tree, collection)
+    # What is in a category or a collection is said by these two, and not by the view.
+    stands = (await _tree(request)).version if query.category or collection else 0
+    chosen = collection.version if collection else 0
+    key = f"{position} {stands} {chosen} {request.query_string} {','.join(languages(request))}"
+    make = functools.partial(_page, request, query, tree, collection)
+    return await request.app[LISTS].answer(key, codings.wanted(request), make)
 
 
-async def _page(request: web.Request, query: ProductsQuery, tree: Tree) -> web.Response:
+async def _page(
+    request: web.Request, query: ProductsQuery, tree: Tree, collection: ShownCollection | None
+) -> web.Response:
     """The list as it is now.
 
     Raises:
@@ -118,6 +149,7 @@ async def _page(request: web.Request, query: ProductsQuery, tree: Tree) -> web.R
     filters = ProductFilters(
         q=query.q,
         category=query.category,
+        categories=await _categories(request, query.category),
         tag=query.tag,
         vendor=query.vendor,
         currency=query.currency or shop.channel.currency,
@@ -126,7 +158,9 @@ async def _page(request: web.Request, query: ProductsQuery, tree: Tree) -> web.R
         in_stock=query.in_stock,
         options=LIST.prefixed(request),
         status=query.status,
-        sort=query.sort,
+        sort=query.sort or (collection.sort if collection else "newest"),
+        collection=collection.id if collection else None,
+        chosen=await request.app[COLLECTIONS].chosen(collection, shop.channel.currency) if collection else None,
     )
     try:
         found = await shop.products.find(filters, query.limit, query.cursor)
@@ -144,13 +178,19 @@ async def _page(request: web.Request, query: ProductsQuery, tree: Tree) -> web.R
     return page(items, found.next, shop.caching.public(*keys, vary="Prefer") if is_public(request) else None)
 
 
-@operation(query=ONE, response=presenters.Product, conditional=True)
+@operation(
+    query=ONE,
+    response=presenters.Product,
+    conditional=True,
+    elsewhere=(308, Moved, "A handle that the product had before."),
+)
 async def show(request: web.Request) -> web.Response:
     """Show a product by its id or handle."""
     tree = field_tree(ONE.read(request).fields, presenters.Product) if request.query_string else {}
-    shown = await _find(request)
-    if shown.status != "published" and not request[PRINCIPAL].staff:
-        refuse("not_found", "There is no such product.")
+    shown = await request.app[FINDER].find(request.match_info["id"])
+    if shown is None:
+        return await _moved(request)
+    _visible(request, shown)
     public = is_public(request)
     if unchanged(request, shown.version):
         return not_modified(shown.version, _public(request, shown) if public else None)
@@ -178,9 +218,10 @@ async def create(request: web.Request) -> web.Response:
     new = await NEW_PRODUCT.read(request)
     language = shop.channel.language
     id = write.derived_id(shop.secret, "product") or new_id()
+    categories = await request.app[CATEGORIES].named(new.categories)
     made = new.handle or await _free_handle(request, new, language, id)
     # In a thread: deeply nested HTML takes seconds to read, and nobody else is to wait for it.
-    command = await asyncio.to_thread(create_command, new, made, language)
+    command = await asyncio.to_thread(create_command, new, made, language, categories)
     try:
         answer = await ask(request, "product", id, command)
     except Refused as refused:
@@ -207,7 +248,8 @@ async def change(request: web.Request) -> web.Response:
         old = await _find(request)
         # Texts are merged with what they are now: nobody may change them in between.
         wanted = old.version if expect is None and merges(patch) else expect
-        command = await asyncio.to_thread(change_command, patch, old, language, wanted)
+        named = await request.app[CATEGORIES].named(patch.categories or (), old.categories)
+        command = await asyncio.to_thread(change_command, patch, old, language, wanted, named)
         try:
             answer = await ask(request, "product", old.id, command, attempt=attempt)
         except Refused as refused:
@@ -238,6 +280,60 @@ def _price(price: str | None, name: str) -> Decimal | None:
     if not re.fullmatch(PRICE, price):
         refuse("invalid_parameter", f"The parameter `{name}` is not a price: write one such as 12.90.")
     return Decimal(price)
+
+
+async def _collection(request: web.Request, wanted: str | None) -> ShownCollection | None:
+    """The collection that a list asks for; None where it asks for none.
+
+    Raises:
+        Refused: 422 `invalid_parameter`: there is none that this reader may see.
+    """
+    if wanted is None:
+        return None
+    found = await request.app[COLLECTIONS].find(wanted)
+    if found is None or not (found.published or request[PRINCIPAL].staff):
+        refuse("invalid_parameter", "The parameter `collection` names no collection.")
+    return found
+
+
+async def _tree(request: web.Request) -> Categories:
+    """The categories by which a list is filtered; those of this moment, where it is to show a certain write."""
+    finder = request.app[CATEGORIES]
+    return await (finder.recent() if consistency_token(request) is None else finder.all())
+
+
+async def _categories(request: web.Request, category: str | None) -> tuple[str, ...]:
+    """Ids of the category that a list asks for and of all below it; empty where none is called so."""
+    if category is None:
+        return ()
+    categories = await _tree(request)
+    found = categories.find(category)
+    return categories.with_below(found.id) if found else ()
+
+
+def _visible(request: web.Request, shown: ShownProduct) -> None:
+    """Check that this reader may see the product.
+
+    Raises:
+        Refused: 404 `not_found`.
+    """
+    if shown.status != "published" and not request[PRINCIPAL].staff:
+        refuse("not_found", "There is no such product.")
+
+
+async def _moved(request: web.Request) -> web.Response:
+    """The way to the product that had this handle before.
+
+    Raises:
+        Refused: 404 `not_found`.
+    """
+    shop = request.app[SHOP]
+    id = await shop.redirects.before("product", request.match_info["id"])
+    shown = await shop.actors.read("product", id) if id is not None else None
+    if shown is None:
+        refuse("not_found", "There is no such product.")
+    _visible(request, shown.value)
+    return moved(request, "products", shown.value.id, shown.value.handle)
 
 
 async def _find(request: web.Request) -> ShownProduct:
