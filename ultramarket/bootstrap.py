@@ -77,6 +77,8 @@ from web.services import LiveLimits, Shop
 if TYPE_CHECKING:
     from ultramarket.adapters.rabbitmq import RabbitMq
 
+LASTING_CONNECTIONS = 2
+"""Connections beside the committers' and the pools': of the member or the only owner, and of a look at the schema."""
 REBUILD_CONNECTIONS = 4
 REBUILD_SECONDS = 3600.0
 """What a statement of a rebuild may take: an index over a large view is one."""
@@ -337,6 +339,11 @@ class _Assembly:
             "database": database,
             "actors": "ok" if self.runtime.ready() else "taking its partitions",
         }
+
+
+def connections_at_most(settings: Settings) -> int:
+    """Connections that one process of the platform opens to PostgreSQL at most."""
+    return settings.database_connections + SANDBOX_CONNECTIONS + settings.committers + LASTING_CONNECTIONS
 
 
 async def rebuild_view(settings: Settings, dsn: str, noun: str, advance: Advance) -> Rebuilt:

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from unittest.mock import patch
 
 import asyncpg
 
@@ -20,7 +19,6 @@ from scripts.benchmarks.rows import Row, Size
 from scripts.benchmarks.shop import postmaster
 from scripts.benchmarks.statements import HOW, counted
 from ultramarket.adapters.embedded_postgres import EmbeddedPostgres
-from ultramarket.adapters.embedded_postgres_cluster import SETTINGS
 from ultramarket.adapters.inprocess import InProcessMailbox
 from ultramarket.adapters.postgres import PostgresDatabase
 from ultramarket.adapters.postgres_journal import PostgresJournal
@@ -56,8 +54,7 @@ class Sides:
 async def run(work: Path, size: Size, _log_level: str) -> list[Row]:
     """The rows by how many holds are open, and the one through the outbox."""
     place = work / "hot-sku"
-    # The platform's server takes 60 connections: the row lock alone has 64, so here it takes more.
-    with patch.dict(SETTINGS, max_connections="120"), EmbeddedPostgres(place) as dsn:
+    with EmbeddedPostgres(place) as dsn:
         await prepare_database(dsn)
         connection = await asyncpg.connect(dsn)
         try:

@@ -156,6 +156,16 @@ def test_doctor_names_what_is_amiss(
 
 
 @pytest.mark.usefixtures("shop")
+def test_doctor_tells_when_the_server_has_no_room_for_one_more_process(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert findings(runner)[1]["connections"][0] == "ok"
+    monkeypatch.setenv("ULTRAMARKET_DATABASE_CONNECTIONS", "500")
+    state, detail = findings(runner)[1]["connections"]
+    assert (state, "enough for 0 processes, 0 run" in detail) == ("warning", True)
+
+
+@pytest.mark.usefixtures("shop")
 def test_doctor_tells_of_secrets_that_others_can_read(runner: CliRunner, tmp_path: Path) -> None:
     (tmp_path / "staff.key").write_text("x")
     (tmp_path / "staff.key").chmod(0o644)

@@ -31,7 +31,7 @@ SETTINGS = {
     "shared_buffers": "256MB",  # the hot part of a shop; a laptop still has room for the rest
     "effective_cache_size": "1GB",
     "work_mem": "8MB",
-    "max_connections": "60",
+    "max_connections": "200",  # ten replicas; one that is not used costs nothing that counts
     "max_wal_size": "1GB",  # with the timeout below: few checkpoints, and still a short replay after a crash
     "min_wal_size": "256MB",  # segments are reused, not made anew under load
     "checkpoint_timeout": "5min",

@@ -13,6 +13,7 @@ from ultramarket.adapters.migrations import FOLDER, check_server, read_folder, r
 from ultramarket.adapters.postgres_upkeep import check_partitions
 from ultramarket.adapters.rabbitmq_topology import MAX_LENGTH, too_old
 from ultramarket.cli import status
+from ultramarket.cli.members import GONE
 from ultramarket.errors import UltraMarketError
 from ultramarket.runtime.partitioning import PARTITIONS
 
@@ -32,6 +33,15 @@ select to_regclass('event_' || to_char(today + interval '1 month', 'YYYY_MM')) i
     to_regclass('reply_' || to_char(today + interval '2 days', 'YYYY_MM_DD')) is not null as replies
 from (select now() at time zone 'UTC' as today) clock
 """
+_ROOM = """
+select coalesce(sum(setting::int) filter (where name = 'max_connections'), 0)
+    - coalesce(sum(setting::int) filter (where name <> 'max_connections'), 0) as room,
+    (
+        select count(*) from pg_stat_activity
+        where backend_type = 'client backend' and datname is distinct from current_database()
+    ) as others
+from pg_settings where name in ('max_connections', 'superuser_reserved_connections', 'reserved_connections')
+"""
 _DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 
 
@@ -43,12 +53,15 @@ class Finding(msgspec.Struct, frozen=True):
     detail: str
 
 
-async def of_database(connection: "asyncpg.Connection[asyncpg.Record]", dsn: str) -> list[Finding]:
+async def of_database(
+    connection: "asyncpg.Connection[asyncpg.Record]", dsn: str, connections_a_process: int
+) -> list[Finding]:
     """Every check that asks the database; one that can't be made is a failed one."""
     checks: tuple[tuple[str, Callable[[], Awaitable[Finding]]], ...] = (
         ("server", lambda: _server(connection)),
         ("pooler", lambda: _pooler(dsn)),
         ("durability", lambda: _durability(connection)),
+        ("connections", lambda: _connections(connection, connections_a_process)),
         ("migrations", lambda: _migrations(connection)),
         ("partitions", lambda: _partitions(connection)),
         ("log ahead", lambda: _ahead(connection)),
@@ -87,6 +100,22 @@ async def _durability(connection: "asyncpg.Connection[asyncpg.Record]") -> Findi
             f"The server has {' and '.join(off)} off: what a client was told is done may be lost. Turn it on.",
         )
     return Finding("durability", "ok", "A commit is on disk before it is answered.")
+
+
+async def _connections(connection: "asyncpg.Connection[asyncpg.Record]", a_process: int) -> Finding:
+    """Room on the server for the processes that run and one more, which a roll starts before it stops another."""
+    (row,) = await connection.fetch(_ROOM)
+    running = sum(member.state != GONE for member in (await status.read(connection)).members)
+    room = (row["room"] - row["others"]) // a_process
+    text = f"{row['room']:,}, of which other databases use {row['others']:,}; a process opens up to {a_process}"
+    if room < running + 1:
+        return Finding(
+            "connections",
+            "warning",
+            f"{text}: enough for {room:,} processes, {running:,} run. "
+            "Raise the server's max_connections or lower database_connections.",
+        )
+    return Finding("connections", "ok", f"{text}: enough for {room:,} processes.")
 
 
 async def _migrations(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:

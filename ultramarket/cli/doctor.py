@@ -1,7 +1,7 @@
 """`ultramarket doctor`."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -9,9 +9,8 @@ import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from actors import Cart, Import, Inventory, Order, Payment, Product
 from ultramarket.adapters.broker_mailbox import queue_of
-from ultramarket.bootstrap import cast
+from ultramarket.bootstrap import cast, connections_at_most
 from ultramarket.cli import checks
 from ultramarket.cli.checks import Finding
 from ultramarket.cli.database import connected, database_of, load_settings
@@ -20,9 +19,9 @@ from ultramarket.cli.options import DataDir, Json
 from ultramarket.cli.printing import FAILED, err, out, say, say_json
 from ultramarket.domain.shop import ShopRules
 from ultramarket.errors import UltraMarketError
-from ultramarket.runtime.actor import Actor
+from ultramarket.runtime.actor import Actor, Worker
 from ultramarket.runtime.partitioning import PARTITIONS
-from ultramarket.settings import config_files
+from ultramarket.settings import Settings, config_files
 
 _MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "failed": "[bold red]failed [/]"}
 
@@ -62,7 +61,7 @@ def doctor(
     report = None
     try:
         with database_of(settings) as dsn:
-            of_database, report = asyncio.run(_examine(dsn, settings.shop if log else None))
+            of_database, report = asyncio.run(_examine(dsn, settings, log=log))
         findings += of_database
     except UltraMarketError as error:
         findings.append(Finding("database", "failed", str(error)))
@@ -77,25 +76,30 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-async def _examine(dsn: str, rules: ShopRules | None) -> tuple[list[Finding], Report | None]:
+async def _examine(dsn: str, settings: Settings, *, log: bool) -> tuple[list[Finding], Report | None]:
     async with connected(dsn) as connection:
-        findings = await checks.of_database(connection, dsn)
-        if rules is None:
+        findings = await checks.of_database(connection, dsn, connections_at_most(settings))
+        if not log:
             return findings, None
         total = await connection.fetchval("select coalesce(sum(tail), 0)::bigint from partition")
         with _progress(total) as advance:
-            return findings, await LogAudit(_entities(rules), advance).run(connection)
+            return findings, await LogAudit(_entities(settings.shop), advance).run(connection)
 
 
 def _entities(rules: ShopRules) -> list[Actor[Any, Any, Any]]:
-    """Every kind of entity; one that is missing here shows up as unknown in the report."""
-    return [Product(), Inventory(), Cart(rules), Order(rules), Payment(), Import()]
+    """Every kind of entity."""
+    return [part for part in _cast(rules) if isinstance(part, Actor)]
 
 
 def _queues(rules: ShopRules) -> list[str]:
     """The queues of every kind of actor and worker."""
+    return [queue_of(part.kind, no) for part in _cast(rules) for no in range(PARTITIONS)]
+
+
+def _cast(rules: ShopRules) -> Sequence[Actor[Any, Any, Any] | Worker[Any]]:
+    """Actors and workers that nobody asks."""
     nobody: Any = None
-    return [queue_of(part.kind, no) for part in cast(nobody, rules, {}, nobody, "en") for no in range(PARTITIONS)]
+    return cast(nobody, rules, {}, nobody, "en")
 
 
 @contextmanager
