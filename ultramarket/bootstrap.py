@@ -35,6 +35,7 @@ from ultramarket.adapters.postgres_feed import PostgresFeed
 from ultramarket.adapters.postgres_journal import PostgresJournal
 from ultramarket.adapters.postgres_lock import OwnerLock
 from ultramarket.adapters.postgres_membership import PostgresMembership
+from ultramarket.adapters.postgres_search import PostgresSearch
 from ultramarket.adapters.postgres_upkeep import keep_up, upkeep
 from ultramarket.adapters.sandbox import SandboxGateway
 from ultramarket.adapters.secrets import master_key, staff_key
@@ -128,7 +129,7 @@ class ReadSide:
     def over(cls, database: Database, shown: ReadMany, vault: Vault, language: str) -> "ReadSide":
         """The views of a database, not yet followed; `shown` reads committed public forms."""
         return cls(
-            products=ProductView(database, shown, language=language),
+            products=ProductView(PostgresSearch(database, language=language), shown),
             orders=OrderView(database, shown, vault),
             redirects=RedirectView(database),
             collections=CollectionView(database, shown, language=language),

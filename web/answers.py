@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
 from web.problems import refuse
 
@@ -106,7 +107,8 @@ def select(value: Any, tree: Tree) -> Any:
         return value
     if isinstance(value, msgspec.Struct):
         names = _attributes(type(value))
-        return {name: select(getattr(value, names[name]), branch) for name, branch in tree.items() if name in names}
+        chosen = ((name, getattr(value, names[name]), tree[name]) for name in tree if name in names)
+        return {name: select(member, branch) for name, member, branch in chosen if member is not UNSET}
     if isinstance(value, list | tuple):
         return [select(item, tree) for item in value]
     if isinstance(value, dict):
@@ -131,7 +133,12 @@ def page(
         headers: say who may keep it; nobody where there are none.
         beside: further members of the answer.
     """
-    body = encode({"items": list(items), "next": following, **beside})
+    return listing({"items": list(items), "next": following, **beside}, headers)
+
+
+def listing(value: Any, headers: dict[str, str] | None = None) -> web.Response:
+    """What a view gave, with a hash of it as its ETag; `headers` as of `page`."""
+    body = encode(value)
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
     given = {"ETag": f'"{digest}"', **(headers or _PRIVATE)}
     return web.Response(body=body, content_type="application/json", headers=given)

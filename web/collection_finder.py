@@ -7,7 +7,7 @@ from aiohttp import web
 from ultramarket.errors import Fault, Rejection
 from ultramarket.messages.collection import ShownCollection
 from ultramarket.ports.asking import Actors
-from ultramarket.views.product_rules import Chosen
+from ultramarket.ports.search import Chosen
 from web.category_finder import CategoryFinder
 from web.finder import ProductFinder
 from web.problems import Refused

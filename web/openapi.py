@@ -203,7 +203,7 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     schema = _portable(msgspec.json.schema(operation.query.shape))
     properties = schema["$defs"][operation.query.shape.__name__]["properties"]
     found = [
-        {"name": name, "in": "query", "description": _described(value), "schema": _not_null(value)}
+        {"name": name, "in": "query", "description": _described(value), "schema": _repeatable(_not_null(value))}
         for name, value in properties.items()
     ]
     if operation.query.prefix:
@@ -213,7 +213,8 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
                 "in": "query",
                 "style": "form",
                 "explode": True,
-                "description": f"Each is a parameter of its own, e.g. `{operation.query.prefix}Size=M`.",
+                "description": f"Each is a parameter of its own, e.g. `{operation.query.prefix}Size=M`; given "
+                "several times, any of its values will do.",
                 "schema": {
                     "type": "object",
                     "propertyNames": {"pattern": f"^{re.escape(operation.query.prefix)}[A-Za-z0-9 _-]+$"},
@@ -238,6 +239,13 @@ def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
     if len(variants) == 1:
         return {**kept, **variants[0]}
     return {**kept, "anyOf": variants} if variants else kept
+
+
+def _repeatable(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter that may stand there several times: one value is what it mostly is."""
+    if schema.get("type") != "array":
+        return schema
+    return {"anyOf": [schema["items"], {name: value for name, value in schema.items() if name != "default"}]}
 
 
 def _header_parameters(operation: Operation) -> list[dict[str, Any]]:

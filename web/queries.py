@@ -1,7 +1,7 @@
 """Query parameters as Structs: typed, bounded, and unknown ones refused by name."""
 
 import re
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, cast, get_args, get_origin
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -31,6 +31,8 @@ Fields = Annotated[
 class Query(Generic[T]):
     """The query parameters that a call takes: one Struct with `forbid_unknown_fields`.
 
+    A parameter that the Struct has as a tuple may stand there several times, each time with one more value.
+
     Attributes:
         shape: the Struct; its fields are optional.
         prefix: parameters whose names begin with it are not the Struct's, e.g. `option.`; empty: there are none.
@@ -39,6 +41,8 @@ class Query(Generic[T]):
     def __init__(self, shape: type[T], *, prefix: str = "") -> None:
         self.shape = shape
         self.prefix = prefix
+        fields = msgspec.structs.fields(cast("type[msgspec.Struct]", shape))
+        self._several = frozenset(field.encode_name for field in fields if _is_tuple(field.type))
 
     def read(self, request: web.Request) -> T:
         """The parameters.
@@ -47,14 +51,17 @@ class Query(Generic[T]):
             Refused: 422 `unknown_parameter` or `invalid_parameter`.
         """
         _check_encoding(request)
-        values: dict[str, str] = {}
+        values: dict[str, Any] = {}
         for name, value in request.query.items():
             if self.prefix and name.startswith(self.prefix):
                 continue
-            if name in values:
-                refuse("invalid_parameter", f"The parameter `{name[:100]}` stands there twice.")
             _check(name, value)
-            values[name] = value
+            if name in self._several:
+                values.setdefault(name, []).append(value)
+            elif name in values:
+                refuse("invalid_parameter", f"The parameter `{name[:100]}` stands there twice.")
+            else:
+                values[name] = value
         try:
             read = msgspec.convert(values, self.shape, strict=False)
         except msgspec.ValidationError as error:
@@ -65,23 +72,27 @@ class Query(Generic[T]):
                 refuse("invalid_parameter", f"The parameter `{name}` can't be null: leave it out.")
         return read
 
-    def prefixed(self, request: web.Request) -> dict[str, str]:
-        """The parameters with the prefix, without it.
+    def prefixed(self, request: web.Request) -> dict[str, tuple[str, ...]]:
+        """The values of each parameter with the prefix, by its name without it.
 
         Raises:
             Refused: 422 `invalid_parameter`.
         """
-        found = {}
+        found: dict[str, tuple[str, ...]] = {}
         for name, value in request.query.items():
             if name.startswith(self.prefix):
                 _check(name, value)
                 rest = name.removeprefix(self.prefix)
                 if not rest:
                     refuse("invalid_parameter", f"The parameter `{self.prefix}` names nothing after its point.")
-                if rest in found:
-                    refuse("invalid_parameter", f"The parameter `{name[:100]}` stands there twice.")
-                found[rest] = value
+                found[rest] = (*found.get(rest, ()), value)
         return found
+
+
+def _is_tuple(kind: Any) -> bool:
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return get_origin(kind) is tuple
 
 
 class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

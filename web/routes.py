@@ -40,6 +40,7 @@ ROUTES = (
     Route("GET", f"{API}/products", products.index),
     Route("POST", f"{API}/products", products.create),
     Route("POST", f"{API}/products/prices", prices.set_prices),
+    Route("GET", f"{API}/products/suggestions", products.suggestions),
     Route("GET", f"{API}/products/{{id}}", products.show),
     Route("PATCH", f"{API}/products/{{id}}", products.change),
     Route("DELETE", f"{API}/products/{{id}}", products.archive),

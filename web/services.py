@@ -22,7 +22,7 @@ from ultramarket.runtime.telling import Told
 from ultramarket.views.collections import CollectionFilters
 from ultramarket.views.orders import OrderFilters
 from ultramarket.views.pages import Page
-from ultramarket.views.products import FoundProduct, ProductFilters
+from ultramarket.views.products import FoundProduct, FoundProducts, ProductFilters, SuggestedProducts
 from ultramarket.views.redirects import FoundRedirect, RedirectFilters
 from ultramarket.views.reviews import Ratings, ReviewFilters
 from ultramarket.views.tailer import Tailer
@@ -61,6 +61,22 @@ class Products(Protocol):
             ValueError: a limit, cursor or price that can't be.
             Unavailable: the view can't be reached.
         """
+        ...
+
+    async def search(
+        self,
+        filters: ProductFilters,
+        limit: int = 24,
+        cursor: str | None = None,
+        *,
+        facets: tuple[str, ...] = (),
+        highlight: bool = False,
+    ) -> FoundProducts:
+        """A page of products with facets, and with highlights where they are wanted; as `find`."""
+        ...
+
+    async def suggest(self, text: str, language: str = "en", limit: int = 5) -> SuggestedProducts:
+        """What a text that is still being typed may become; as `find`."""
         ...
 
 

@@ -26,6 +26,7 @@ from scripts.benchmarks import (
     products,
     rebuild,
     replicas,
+    search,
     start,
 )
 from scripts.benchmarks.rows import QUICK, WHOLE, Row, Size
@@ -46,6 +47,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "mixed": mixed.run,
     "entities": entities.run,
     "orders": orders.run,
+    "search": search.run,
     "rebuild": rebuild.run,
     "import": importing.run,
     "live": live.run,

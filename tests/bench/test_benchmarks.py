@@ -22,6 +22,7 @@ from scripts.benchmarks import (
     products,
     rebuild,
     replicas,
+    search,
     start,
 )
 from scripts.benchmarks.__main__ import BENCHMARKS, main
@@ -163,6 +164,33 @@ async def test_live_connections_are_measured_at_rest_and_as_they_are_told(tmp_pa
     for row in rows[1:]:
         check(row)
         assert "20 events, 80 frames" in row.conditions
+
+
+async def test_search_is_measured_by_the_kind_of_query(tmp_path: Path) -> None:
+    rows = await search.run(tmp_path, TINY, "warning")
+    assert [row.name for row in rows] == [
+        "search, a rare word",
+        "search, a common word",
+        "search, two words and the next page",
+        "search, a phrase",
+        "search, a beginning",
+        "search, a typo",
+        "search, a SKU",
+        "search, highlights",
+        "facets of a word",
+        "facets of a common word",
+        "facets of filters",
+        "facets of everything",
+        "suggestions",
+        "list, the newest",
+    ]
+    for row in rows:
+        check(row)
+        assert row.operation is not None
+        assert row.operation.statements
+    listed = rows[-1].operation
+    assert listed is not None
+    assert listed.statements == 1
 
 
 async def test_both_starts_are_measured(tmp_path: Path) -> None:

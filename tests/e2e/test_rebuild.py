@@ -16,16 +16,16 @@ import pytest_asyncio
 
 from tests.e2e.server import STAFF_KEY, Server
 from tests.e2e.shopper import STAFF, PatientShopper, Shopper, purchase, shopper
+from ultramarket.adapters.postgres_search import PostgresSearch
 from ultramarket.views.collections import CollectionView
 from ultramarket.views.orders import OrderView
-from ultramarket.views.products import ProductView
 from ultramarket.views.redirects import RedirectView
 from ultramarket.views.reviews import ReviewView
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VIEWS = {
-    "products": ProductView.tables,
+    "products": PostgresSearch.tables,
     "orders": OrderView.tables,
     "redirects": RedirectView.tables,
     "collections": CollectionView.tables,
@@ -38,7 +38,7 @@ Rows = dict[str, list[str]]
 
 _ROWS = "select t::text as text from {table} t order by 1"
 _BEHIND = "select exists (select from view_offset o join partition p using (kind, no) where p.tail > o.seq)"
-_BEING_BUILT = "select to_regclass('rebuild_products_1.product_card') is not null"
+_BEING_BUILT = "select to_regclass('rebuild_products_2.product_card') is not null"
 
 
 async def contents(rows: Any, view: str) -> Rows:

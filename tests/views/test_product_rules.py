@@ -6,7 +6,7 @@ import pytest
 from tests.views.test_products import NOON, Shop, product, stock, variant
 from ultramarket.adapters.postgres import PostgresDatabase
 from ultramarket.messages.collection import Rule
-from ultramarket.views.product_rules import Chosen
+from ultramarket.ports.search import Chosen
 from ultramarket.views.products import ProductFilters
 
 

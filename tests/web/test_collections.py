@@ -60,7 +60,7 @@ async def test_a_list_of_a_collection_asks_for_what_it_chooses(client: Client, w
     await client.get(f"/api/v1/products?collection={cheap['id']}&sort=title")
     assert world.products.asked[-1].sort == "title"
     await client.get("/api/v1/products")
-    assert (world.products.asked[-1].sort, world.products.asked[-1].chosen) == ("newest", None)
+    assert (world.products.asked[-1].sort, world.products.asked[-1].chosen) == (None, None)
     await problem(await client.get("/api/v1/products?collection=x"), 422, "invalid_parameter")
 
 

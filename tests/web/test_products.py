@@ -4,6 +4,7 @@ import pytest
 
 from tests.web.world import STAFF, Client, World, problem
 from ultramarket.messages.product import ChangeProduct
+from ultramarket.views.products import FoundProduct
 from web.api import products
 
 URL = "/api/v1/products"
@@ -263,9 +264,53 @@ async def test_a_list_passes_its_filters_to_the_view(client: Client, world: Worl
     )
     assert await answer.json() == {"items": [{"handle": "handle-of-tote", "in_stock": True}], "next": None}
     (filters,) = world.products.asked
-    assert (filters.q, filters.category, filters.in_stock, filters.options) == ("tote", "bags", True, {"Size": "M"})
+    assert (filters.q, filters.category, filters.in_stock, filters.options) == ("tote", "bags", True, {"Size": ("M",)})
     assert (str(filters.price_min), str(filters.price_max), filters.currency) == ("5", "20.50", "USD")
     assert (filters.sort, filters.status) == ("-price", "published")
+
+
+async def test_a_filter_may_be_given_several_values(client: Client, world: World) -> None:
+    answer = await client.get(f"{URL}?vendor=Acme&vendor=Other&tag=new&type=Bag&option.Size=M&option.Size=L")
+    assert answer.status == 200
+    (filters,) = world.products.asked
+    assert (filters.vendor, filters.tag, filters.type) == (("Acme", "Other"), ("new",), ("Bag",))
+    assert filters.options == {"Size": ("M", "L")}
+
+
+async def test_facets_and_highlights_are_shown_where_they_are_asked_for(client: Client, world: World) -> None:
+    await world.product()
+    found = world.products.items[0]
+    world.products.items = [FoundProduct(found.product, in_stock=True, highlights={"title": "<mark>Tote</mark>"})]
+    plain = await (await client.get(f"{URL}?q=tote")).json()
+    assert "facets" not in plain
+    assert "highlights" not in plain["items"][0]
+    answer = await client.get(f"{URL}?q=tote&facets=price,option.Size&highlight=true&fields=highlights")
+    assert await answer.json() == {
+        "items": [{"highlights": {"title": "<mark>Tote</mark>"}}],
+        "next": None,
+        "facets": {
+            "price": [{"value": "10-20", "count": 2, "min": "10", "below": "20"}],
+            "option.Size": [{"value": "10-20", "count": 2, "min": "10", "below": "20"}],
+        },
+    }
+    assert world.products.asked_for == (("price", "option.Size"), True)
+
+
+async def test_words_are_in_the_language_of_the_reader(client: Client, world: World) -> None:
+    await client.get(f"{URL}?q=tote", headers={"Accept-Language": "de"})
+    await client.get(f"{URL}?q=tote")
+    assert [filters.language for filters in world.products.asked] == ["de", "en"]
+
+
+async def test_suggestions_are_products_and_texts(client: Client, world: World) -> None:
+    id = await world.product()
+    answer = await client.get(f"{URL}/suggestions?q=to&limit=3", headers={"Accept-Language": "de"})
+    assert await answer.json() == {
+        "products": [{"id": id, "handle": "handle-of-tote", "title": "Tasche TOTE"}],
+        "completions": ["to and more"],
+    }
+    assert world.products.typed == ("to", "de", 3)
+    await problem(await client.get(f"{URL}/suggestions"), 422, "invalid_parameter")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +331,8 @@ async def test_a_list_passes_its_filters_to_the_view(client: Client, world: Worl
         ("in_stock=null", 422, "invalid_parameter"),
         ("price_min=null", 422, "invalid_parameter"),
         ("option.Size=%00", 422, "invalid_parameter"),
-        ("option.Size=M&option.Size=L", 422, "invalid_parameter"),
+        ("vendor=&vendor=b", 422, "invalid_parameter"),
+        ("vendor=a" + "&vendor=a" * 20, 422, "invalid_parameter"),
         ("option.=M", 422, "invalid_parameter"),
         ("q=%FF", 422, "invalid_parameter"),
         ("q=%ED%A0%80", 422, "invalid_parameter"),

@@ -1,5 +1,6 @@
 """A shop in memory, as the web layer is given it."""
 
+from decimal import Decimal
 from typing import Any, Literal
 
 from aiohttp.test_utils import TestClient
@@ -11,9 +12,10 @@ from ultramarket.domain.money import Money
 from ultramarket.domain.shop import Channel, ShippingMethod, ShopRules
 from ultramarket.messages.inventory import AdjustStock
 from ultramarket.messages.product import CreateProduct, Media, Variant
+from ultramarket.ports.search import FacetValue
 from ultramarket.runtime.telling import Teller
 from ultramarket.views.pages import Page, read_cursor
-from ultramarket.views.products import FoundProduct
+from ultramarket.views.products import FoundProduct, FoundProducts, SuggestedProducts
 from ultramarket.views.reviews import Ratings
 from ultramarket.views.tailer import Tailer
 from web.services import Shop
@@ -36,12 +38,32 @@ class FakeViews:
         self.waited: list[tuple[str, int, int]] = []
         self.shows = True
         self.stands: str | None = None
+        self.asked_for: tuple[tuple[str, ...], bool] = ((), False)
+        self.typed: tuple[str, str, int] | None = None
 
     async def find(self, filters: Any, limit: int = 24, cursor: str | None = None) -> Page[Any]:
         if cursor is not None:
             read_cursor(cursor, "newest", str)
         self.asked.append(filters)
         return Page(items=tuple(self.items[:limit]), next=None)
+
+    async def search(
+        self,
+        filters: Any,
+        limit: int = 24,
+        cursor: str | None = None,
+        *,
+        facets: tuple[str, ...] = (),
+        highlight: bool = False,
+    ) -> FoundProducts:
+        self.asked_for = (facets, highlight)
+        ten = FacetValue(value="10-20", count=2, min=Decimal(10), below=Decimal(20))
+        counted: dict[str, tuple[FacetValue, ...]] = dict.fromkeys(facets, (ten,))
+        return FoundProducts(await self.find(filters, limit, cursor), counted)
+
+    async def suggest(self, text: str, language: str = "en", limit: int = 5) -> SuggestedProducts:
+        self.typed = (text, language, limit)
+        return SuggestedProducts(tuple(self.items[:limit]), (f"{text} and more",))
 
     async def wait(self, kind: str, no: int, seq: int, timeout: float) -> bool:  # noqa: ARG002 - part of the port
         self.waited.append((kind, no, seq))

@@ -1,12 +1,12 @@
-"""Collections as lists show them. What is in one is asked of the products, see `product_rules`."""
+"""Collections as lists show them. What is in one is asked of the products, see `ports.search.Chosen`."""
 
 from collections.abc import Sequence
 
 import msgspec
 
+from ultramarket.domain.folding import fold
 from ultramarket.messages.collection import ShownCollection
 from ultramarket.ports.database import Connection, Database
-from ultramarket.views.folding import fold
 from ultramarket.views.pages import Conditions, Page, checked_limit, list_mark, page_of, read_cursor, write_cursor
 from ultramarket.views.projection import LogEvent
 from ultramarket.views.reading import ReadMany, newest

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
+from ultramarket.domain.folding import storable
 from ultramarket.messages.order import PaymentStatus, ShownOrder, Status
 from ultramarket.ports.database import Connection, Database
 from ultramarket.ports.vault import ERASED, Vault
-from ultramarket.views.folding import storable
 from ultramarket.views.pages import Conditions, Page, checked_limit, list_mark, page_of, read_cursor, write_cursor
 from ultramarket.views.projection import LogEvent
 from ultramarket.views.reading import ReadMany, newest

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from ultramarket.views.folding import storable
+from ultramarket.domain.folding import storable
 
 Item = TypeVar("Item")
 Key = datetime | Decimal | str

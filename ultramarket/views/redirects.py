@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
+from ultramarket.domain.folding import storable
 from ultramarket.messages.redirect import RedirectAdded
 from ultramarket.ports.database import Connection, Database
-from ultramarket.views.folding import storable
 from ultramarket.views.pages import Conditions, Page, checked_limit, list_mark, page_of, read_cursor, write_cursor
 from ultramarket.views.projection import LogEvent
 

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from ultramarket.domain.folding import storable
 from ultramarket.messages.review import ReviewStatus, ShownReview
 from ultramarket.ports.database import Connection, Database
-from ultramarket.views.folding import storable
 from ultramarket.views.pages import Conditions, Key, Page, checked_limit, list_mark, page_of, read_cursor, write_cursor
 from ultramarket.views.projection import LogEvent
 from ultramarket.views.reading import ReadMany, newest

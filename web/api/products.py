@@ -4,19 +4,21 @@ import asyncio
 import functools
 import re
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 
 from ultramarket.domain.handles import handle, shortened
 from ultramarket.domain.ids import new_id
 from ultramarket.errors import Unavailable
 from ultramarket.messages.collection import ShownCollection
 from ultramarket.messages.product import ArchiveProduct, ShownProduct, ShownSeo, Status
-from ultramarket.views.products import ProductFilters
+from ultramarket.ports.search import FACETS, FacetValue, Sort
+from ultramarket.views.products import FoundProduct, ProductFilters
 from web import codings, presenters
-from web.answers import Tree, entity, field_tree, not_modified, page, select, spared
+from web.answers import Tree, entity, field_tree, listing, not_modified, page, select, spared
 from web.bodies import Body
 from web.caching import is_public
 from web.category_finder import CATEGORIES, Categories
@@ -47,10 +49,30 @@ Words = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Price = Annotated[str, msgspec.Meta(description="In `currency`, e.g. `12.90`.", extra_json_schema={"pattern": PRICE})]
 
 
+SEARCHED = (
+    'Words, each the beginning of a word of the product or a form of one, and `"phrases"`; a SKU or barcode comes '
+    "first. "
+    "Where hardly anything is found, words that are spelled alike are found, too."
+)
+SORTED = "`relevance` when absent and there is a `q`, else `newest`."
+Several = Annotated[
+    tuple[Words, ...], msgspec.Meta(max_length=20, description="May be given several times: any of the values will do.")
+]
+Facets = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=1000,
+        description=f"What to count: `{'`, `'.join(FACETS)}` and `option.NAME`, e.g. `vendor,option.Size,price`. "
+        "Each is counted without the filter of its own.",
+    ),
+]
+
+
 class ProductsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which products are wanted; all that is given must hold."""
 
-    q: Words | None = None
+    q: Annotated[Words, msgspec.Meta(description=SEARCHED)] | None = None
     category: (
         Annotated[
             str,
@@ -65,19 +87,16 @@ class ProductsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     collection: (
         Annotated[str, msgspec.Meta(min_length=1, max_length=200, description="A collection by id or handle.")] | None
     ) = None
-    tag: Words | None = None
-    vendor: Words | None = None
+    tag: Several = ()
+    vendor: Several = ()
+    type: Several = ()
     currency: Annotated[str, msgspec.Meta(min_length=3, max_length=3)] | None = None
     price_min: Price | None = None
     price_max: Price | None = None
     in_stock: bool | None = None
-    sort: (
-        Annotated[
-            Literal["newest", "title", "price", "-price"],
-            msgspec.Meta(description="`newest` where it is absent, or the order of the collection that is asked for."),
-        ]
-        | None
-    ) = None
+    sort: Annotated[Sort, msgspec.Meta(description=SORTED)] | None = None
+    facets: Facets | None = None
+    highlight: Annotated[bool, msgspec.Meta(description="Mark the words of `q` where they were found.")] = False
     status: Annotated[Status, msgspec.Meta(description="For staff: `published` is what everybody sees.")] = "published"
     limit: Limit = 24
     cursor: Cursor | None = None
@@ -91,16 +110,57 @@ class ProductQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ListedProduct(presenters.Product, frozen=True):
-    """A product in a list, and whether any of its variants can be bought now."""
+    """A product in a list, and whether any of its variants can be bought now.
+
+    Attributes:
+        highlights: HTML of `title` and `description` with the words of `q` in `<mark>`, where it was asked for.
+    """
 
     in_stock: bool
+    highlights: dict[str, str] | UnsetType = UNSET
+
+
+class CountedValue(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A value of a facet and how many products have it; a price range begins with `min` and ends before `below`."""
+
+    value: str
+    count: int
+    min: str | None = None
+    below: str | None = None
 
 
 class ProductPage(msgspec.Struct, frozen=True):
-    """A page of products; `next` is the cursor of the next one."""
+    """A page of products; `next` is the cursor of the next one.
+
+    Attributes:
+        facets: by name, where they were asked for: values that most products have come first, price ranges in order.
+    """
 
     items: tuple[ListedProduct, ...]
     next: str | None
+    facets: dict[str, tuple[CountedValue, ...]] | UnsetType = UNSET
+
+
+class SuggestionsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was typed so far."""
+
+    q: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10, description="How many of each at most.")] = 5
+
+
+class SuggestedProduct(msgspec.Struct, frozen=True):
+    """A product that somebody who is typing may mean."""
+
+    id: str
+    handle: str
+    title: str
+
+
+class ProductSuggestions(msgspec.Struct, frozen=True):
+    """Products that are found already, and longer texts that find some."""
+
+    products: tuple[SuggestedProduct, ...]
+    completions: tuple[str, ...]
 
 
 COSTLY = {"description": {}, "options": (), "media": (), "seo": ShownSeo(title={}, description={}), "variants": ()}
@@ -110,6 +170,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """What can stand in a header's list of keys."""
 
 LIST = Query(ProductsQuery, prefix="option.")
+SUGGESTIONS = Query(SuggestionsQuery)
 ONE = Query(ProductQuery)
 NEW_PRODUCT = Body(NewProduct)
 PRODUCT_PATCH = Body(ProductPatch, types=PATCH_TYPES)
@@ -146,36 +207,66 @@ async def _page(
         Unavailable: the view can't be reached.
     """
     shop = request.app[SHOP]
+    wanted, fallback = languages(request), shop.channel.language
     filters = ProductFilters(
         q=query.q,
         category=query.category,
         categories=await _categories(request, query.category),
+        language=wanted[0] if wanted else fallback,
         tag=query.tag,
         vendor=query.vendor,
+        type=query.type,
         currency=query.currency or shop.channel.currency,
         price_min=_price(query.price_min, "price_min"),
         price_max=_price(query.price_max, "price_max"),
         in_stock=query.in_stock,
-        options=LIST.prefixed(request),
+        options=dict(LIST.prefixed(request)),
         status=query.status,
-        sort=query.sort or (collection.sort if collection else "newest"),
+        sort=query.sort or (collection.sort if collection and not query.q else None),
         collection=collection.id if collection else None,
         chosen=await request.app[COLLECTIONS].chosen(collection, shop.channel.currency) if collection else None,
     )
     try:
-        found = await shop.products.find(filters, query.limit, query.cursor)
+        found = await shop.products.search(
+            filters,
+            query.limit,
+            query.cursor,
+            facets=tuple(name.strip() for name in query.facets.split(",")) if query.facets else (),
+            highlight=query.highlight,
+        )
     except ValueError as error:
         refuse_list(error)
-    wanted, fallback = languages(request), shop.channel.language
     items = [
-        select(listed(spared(item.product, tree, COSTLY), wanted, fallback, in_stock=item.in_stock), tree)
-        for item in found.items
+        select(listed(item, spared(item.product, tree, COSTLY), wanted, fallback, query), tree)
+        for item in found.page.items
     ]
     # What is asked with a token must come from here: caches that keep the list look at Prefer too.
     keys = ["products"]
     if query.category and _KEY.fullmatch(query.category):
         keys.append(f"category-{query.category}")
-    return page(items, found.next, shop.caching.public(*keys, vary="Prefer") if is_public(request) else None)
+    counted = {name: tuple(_counted(value) for value in values) for name, values in found.facets.items()}
+    beside = {"facets": counted} if counted else {}
+    headers = shop.caching.public(*keys, vary="Prefer") if is_public(request) else None
+    return page(items, found.page.next, headers, **beside)
+
+
+@operation(query=SUGGESTIONS, response=ProductSuggestions, consistent=True)
+async def suggestions(request: web.Request) -> web.Response:
+    """Suggest products and texts while somebody types."""
+    shop = request.app[SHOP]
+    query = SUGGESTIONS.read(request)
+    await shown_writes(request)
+    wanted, fallback = languages(request), shop.channel.language
+    try:
+        found = await shop.products.suggest(query.q, wanted[0] if wanted else fallback, query.limit)
+    except ValueError as error:
+        refuse_list(error)
+    products = (presenters.product(item.product, wanted, fallback) for item in found.products)
+    answer = ProductSuggestions(
+        products=tuple(SuggestedProduct(id=each.id, handle=each.handle, title=each.title) for each in products),
+        completions=found.completions,
+    )
+    return listing(answer, shop.caching.public("products", vary="Prefer") if is_public(request) else None)
 
 
 @operation(
@@ -268,10 +359,18 @@ async def archive(request: web.Request) -> web.Response:
     return await _product(request, shown.id, token=answer.token)
 
 
-def listed(shown: ShownProduct, wanted: tuple[str, ...], fallback: str, *, in_stock: bool) -> ListedProduct:
-    """A product as lists show it."""
+def listed(
+    found: FoundProduct, shown: ShownProduct, wanted: tuple[str, ...], fallback: str, query: ProductsQuery
+) -> ListedProduct:
+    """A product as lists show it; `shown` is what is to be presented of it."""
     product = presenters.product(shown, wanted, fallback)
-    return ListedProduct(**msgspec.structs.asdict(product), in_stock=in_stock)
+    highlights = found.highlights if query.highlight else UNSET
+    return ListedProduct(**msgspec.structs.asdict(product), in_stock=found.in_stock, highlights=highlights)
+
+
+def _counted(value: FacetValue) -> CountedValue:
+    low, below = (None if bound is None else format(bound, "f") for bound in (value.min, value.below))
+    return CountedValue(value.value, value.count, low, below)
 
 
 def _price(price: str | None, name: str) -> Decimal | None:

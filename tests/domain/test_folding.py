@@ -1,6 +1,6 @@
 import pytest
 
-from ultramarket.views.folding import fold, readable, storable, words
+from ultramarket.domain.folding import fold, readable, storable, words
 
 
 def test_folding_takes_case_accents_and_space_away() -> None:
