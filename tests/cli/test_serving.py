@@ -231,6 +231,23 @@ def test_a_stop_that_hangs_ends_with_the_grace_period() -> None:
     assert "the stop did not end within the grace period" in done.stdout + done.stderr
 
 
+def test_an_end_by_failure_that_hangs_is_bounded_like_a_stop() -> None:
+    script = (
+        "import asyncio, time\n"
+        "from ultramarket.cli.server import Stop\n"
+        "async def main():\n"
+        "    try:\n"
+        "        with Stop(asyncio.current_task(), 0.1).bounding():\n"
+        "            raise OSError\n"
+        "    finally:\n"
+        "        time.sleep(3600)\n"
+        "asyncio.run(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "the stop did not end within the grace period" in done.stdout + done.stderr
+
+
 def test_a_signal_during_the_first_start_ends_in_order(start: Start, tmp_path: Path) -> None:
     process = start("up", "--port", "0", "--data-dir", str(tmp_path))
     while not (tmp_path / "postgres.lock").exists():

@@ -95,6 +95,27 @@ async def test_the_second_signal_kills_the_stubborn(begin: Begin) -> None:
     assert await family.running == End(130)
 
 
+async def test_two_more_signals_at_once_end_it_no_less(begin: Begin) -> None:
+    family = await begin(replicas=1, options=lambda _: ["--stubborn"]).until_ready()
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+        raise_here(number)
+    assert (await family.running).status in (130, 143)
+
+
+async def test_that_nobody_hears_when_it_is_ready_changes_nothing(begin: Begin) -> None:
+    family = begin(replicas=1)
+
+    def announce() -> None:
+        family.ready.set()
+        raise BrokenPipeError
+
+    family.parent._announce = announce
+    await family.until_ready()
+    assert await family.ask()
+    raise_here(signal.SIGTERM)
+    assert await family.running == End(0)
+
+
 async def test_a_child_that_ignores_the_stop_is_killed_after_the_grace_period(begin: Begin) -> None:
     family = await begin(replicas=1, options=lambda _: ["--stubborn"], limits=ANXIOUS).until_ready()
     raise_here(signal.SIGTERM)

@@ -102,13 +102,26 @@ class Stop:
         self.asked.set()
         if self._tie is not None:
             self._tie.stopping()
-        self._last_resort.start()
+        self._bound_the_end()
         if self.starting:
             self._main.cancel()
+
+    @contextmanager
+    def bounding(self) -> Iterator[None]:
+        """What fails in the block ends the platform; from then on that may not take longer than a stop."""
+        try:
+            yield
+        except BaseException:
+            self._bound_the_end()
+            raise
 
     def ended(self) -> None:
         """It has ended in order."""
         self._last_resort.cancel()
+
+    def _bound_the_end(self) -> None:
+        if self._last_resort.ident is None:
+            self._last_resort.start()
 
     def _give_up(self) -> None:
         log.error("the stop did not end within the grace period; leaving at once")
@@ -132,17 +145,18 @@ async def _serve(
                 running = await stack.enter_async_context(
                     platform(settings.model_copy(update={"grace_seconds": half}), dsn, role=role)
                 )
-                url = ""
-                if sockets:
-                    await stack.enter_async_context(
-                        _listening(running.app, sockets, half, linger=bool(settings.broker_url))
-                    )
-                    url = url_of(sockets)
-                log.info("serving", role=role.value, **({"url": url} if url else {}))
-                await announce(running, url)
-                _collect_rarely()
-                stop.starting = False
-                await _until(stop.asked, running.failed)
+                with stop.bounding():
+                    url = ""
+                    if sockets:
+                        await stack.enter_async_context(
+                            _listening(running.app, sockets, half, linger=bool(settings.broker_url))
+                        )
+                        url = url_of(sockets)
+                    log.info("serving", role=role.value, **({"url": url} if url else {}))
+                    await announce(running, url)
+                    _collect_rarely()
+                    stop.starting = False
+                    await _until(stop.asked, running.failed)
         except asyncio.CancelledError:
             if not stop.asked.is_set():
                 raise

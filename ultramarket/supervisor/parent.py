@@ -134,13 +134,20 @@ class Parent:
                 if process := self._processes.get(post.name):
                     process.send(number)
             case Announce():
-                self._announce()
+                self._tell()
             case Close():
                 self._let_go()
             case Note(level, text, replica):
                 log.log(level, text, **({"replica": replica} if replica else {}))
             case End():
-                self._end.set_result(effect)
+                if not self._end.done():
+                    self._end.set_result(effect)
+
+    def _tell(self) -> None:
+        try:
+            self._announce()
+        except OSError as error:  # nobody reads what it prints, which is no reason to sell nothing
+            log.warning("it could not be announced that all are ready", reason=str(error))
 
     def _let_go(self) -> None:
         while self._sockets:
