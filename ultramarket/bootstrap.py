@@ -52,7 +52,6 @@ from ultramarket.ports.vault import Vault
 from ultramarket.roles import Role
 from ultramarket.runtime.actor import Actor, Worker
 from ultramarket.runtime.codec import KindCodec
-from ultramarket.runtime.partitioning import PARTITIONS
 from ultramarket.runtime.reader import Reader
 from ultramarket.runtime.showing import Showcase
 from ultramarket.runtime.stored import StoredForms
@@ -212,7 +211,7 @@ async def platform(settings: Settings, dsn: str, role: Role = Role.ALL) -> Async
             dsn, max_size=SANDBOX_CONNECTIONS, application_name="sandbox gateway", waits_for_disk=False
         )
         stack.push_async_callback(outside.close)
-        await upkeep(database, PARTITIONS)
+        await upkeep(database)
         assembly = _Assembly(settings, dsn, database, SandboxGateway(outside), secret, role)
         await assembly.vault.prove()
         if isinstance(assembly.mailbox, BrokerMailbox):
@@ -228,7 +227,7 @@ async def platform(settings: Settings, dsn: str, role: Role = Role.ALL) -> Async
         failed = asyncio.get_running_loop().create_future()
         watchers = [
             asyncio.create_task(_watch(failed, work))
-            for work in (*beside, keep_up(database, PARTITIONS), assembly.runtime.failure())
+            for work in (*beside, keep_up(database), assembly.runtime.failure())
         ]
         stack.push_async_callback(_cancel, watchers)
         stack.push_async_callback(assembly.cache.close)

@@ -28,10 +28,10 @@ async def test_days_and_months_ahead_are_made_and_days_that_are_over_go(database
         "create table reply_2020_01_01 partition of reply for values from ('2020-01-01') to ('2020-01-02')"
     )
     await database.execute(f'drop table "{replies[-1]}"; drop table "{events[-1]}"')
-    await upkeep(database, 16)
+    await upkeep(database)
     assert await tables(database, "reply") == replies
     assert await tables(database, "event") == events
-    await upkeep(database, 16)
+    await upkeep(database)
 
 
 async def test_a_long_reader_stops_neither_upkeep_nor_commits(dsn: str, database: PostgresDatabase) -> None:
@@ -44,12 +44,12 @@ async def test_a_long_reader_stops_neither_upkeep_nor_commits(dsn: str, database
         async with reader.transaction():
             await reader.execute("lock table reply in access share mode")  # as pg_dump does
             writer = await asyncpg.connect(dsn, server_settings={"lock_timeout": "5s"})
-            round_ = asyncio.create_task(upkeep(database, 16))
+            round_ = asyncio.create_task(upkeep(database))
             while not round_.done():
                 await writer.execute("insert into reply values ('toy', 'a', 'key', '', '{}')")
             await writer.close()
             assert await round_ is False
-        assert await upkeep(database, 16) is True
+        assert await upkeep(database) is True
         assert await tables(database, "reply") == replies
     finally:
         await reader.close()
@@ -63,17 +63,37 @@ async def test_tables_of_tomorrow_that_can_not_be_made_stop(dsn: str, database: 
         async with reader.transaction():
             await reader.execute("lock table reply in access share mode")
             with pytest.raises(Unavailable):
-                await upkeep(database, 16)
-        assert await upkeep(database, 16) is True
+                await upkeep(database)
+        assert await upkeep(database) is True
     finally:
         await reader.close()
 
 
 async def test_another_number_of_partitions_stops(database: PostgresDatabase) -> None:
-    with pytest.raises(UltraMarketError, match="made with 16 partitions a kind, this program has 32"):
-        await upkeep(database, 32)
+    await database.execute("update setting set value = '32' where name = 'partitions'")
+    with pytest.raises(UltraMarketError, match="made with partitions = 32, this program has 16"):
+        await upkeep(database)
     with pytest.raises(UltraMarketError):
-        check_partitions(None, 16)
+        check_partitions(None)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            "update setting set value = '8' where name = 'partitions.review'",
+            "partitions.review = 8, this program has 4",
+        ),
+        ("insert into setting values ('partitions.cart', '4')", "partitions.cart = 4, this program has None"),
+        ("delete from setting where name = 'partitions.review'", "partitions.review = None, this program has 4"),
+    ],
+)
+async def test_another_number_of_partitions_of_one_kind_stops(
+    database: PostgresDatabase, change: str, text: str
+) -> None:
+    await database.execute(change)
+    with pytest.raises(UltraMarketError, match=text):
+        await upkeep(database)
 
 
 def test_a_day_is_kept_until_the_day_after_the_next_has_begun() -> None:
@@ -82,18 +102,17 @@ def test_a_day_is_kept_until_the_day_after_the_next_has_begun() -> None:
 
 
 async def test_a_round_that_can_not_reach_the_database_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds = asyncio.Queue[int]()
+    rounds = asyncio.Queue[object]()
 
-    async def away(database: object, partitions: int) -> None:
-        del database
-        rounds.put_nowait(partitions)
+    async def away(database: object) -> None:
+        rounds.put_nowait(database)
         raise Unavailable("database_unavailable", "by the test")
 
     monkeypatch.setattr(postgres_upkeep, "EVERY_SECONDS", 0.0)
     monkeypatch.setattr(postgres_upkeep, "AGAIN_SECONDS", 0.0)
     monkeypatch.setattr(postgres_upkeep, "upkeep", away)
-    task = asyncio.create_task(keep_up(None, 16))  # type: ignore[arg-type]
+    task = asyncio.create_task(keep_up(None))  # type: ignore[arg-type]
     async with asyncio.timeout(20):
-        assert [await rounds.get() for _ in range(3)] == [16, 16, 16]
+        assert [await rounds.get() for _ in range(3)] == [None, None, None]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

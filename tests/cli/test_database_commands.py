@@ -98,7 +98,8 @@ def test_a_healthy_shop_has_nothing_to_mend(runner: CliRunner) -> None:
     assert code == 0
     assert {state for state, _ in found.values()} == {"ok"}
     assert list(found) == [
-        "settings", "server", "pooler", "durability", "migrations", "partitions", "log ahead", "messages", "views",
+        "settings", "server", "pooler", "durability", "connections", "migrations", "partitions", "log ahead", "messages",
+        "views",
         "disk", "secrets",
     ]  # fmt: skip
     text = runner.invoke(app, ["doctor"]).stdout
@@ -111,7 +112,12 @@ def test_a_healthy_shop_has_nothing_to_mend(runner: CliRunner) -> None:
         ("delete from migration where number > 1", "migrations", "failed", "Run `ultramarket migrate`"),
         ("update migration set checksum = 'x' where number = 1", "migrations", "failed", "bring the old files back"),
         ("insert into migration (number, name, checksum) values (9, 'n', 'c')", "migrations", "failed", "newer"),
-        ("update setting set value = '8' where name = 'partitions'", "partitions", "failed", "8 partitions a kind"),
+        (
+            "update setting set value = '8' where name = 'partitions'",
+            "partitions",
+            "failed",
+            "made with partitions = 8",
+        ),
         (
             "do $$ begin execute format('alter database %I set synchronous_commit = off', current_database()); end $$",
             "durability",

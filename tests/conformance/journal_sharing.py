@@ -52,21 +52,21 @@ class JournalSharing:
     async def test_a_partition_that_was_released_is_nobodys(self, journal: Journal) -> None:
         lane = await journal.take(KIND, 0, "me")
         lane = await append(journal, lane, turn("a", 0, 1))
-        assert await journal.release(lane) is True
+        assert await journal.release([lane]) == 1
         assert await journal.take(KIND, 0, "you", instead_of="me") is None
         assert await journal.take(KIND, 0, "you", instead_of=None) == Lane(KIND, 0, 2, 1)
 
     async def test_only_the_owner_releases(self, journal: Journal) -> None:
         mine = await journal.take(KIND, 0, "me")
         yours = await journal.take(KIND, 0, "you")
-        assert await journal.release(mine) is False
-        assert await journal.release(Lane(KIND, 9, 1, 0)) is False
+        assert await journal.release([mine]) == 0
+        assert await journal.release([Lane(KIND, 9, 1, 0)]) == 0
         assert await journal.take(KIND, 0, "me", instead_of=None) is None
-        assert await journal.release(yours) is True
+        assert await journal.release([mine, yours]) == 1
 
     async def test_a_release_takes_no_right_to_write_on_and_a_take_does(self, journal: Journal) -> None:
         lane = await journal.take(KIND, 0, "me")
-        await journal.release(lane)
+        await journal.release([lane])
         lane = await append(journal, lane, turn("a", 0, 1))  # the epoch alone decides
         await journal.take(KIND, 0, "you", instead_of=None)
         with pytest.raises(Fenced):
@@ -92,9 +92,44 @@ class JournalSharing:
         first, second = await journals(), await journals()
         for no in range(16):
             lane = await first.take(KIND, no, "me")
-            released, taken = await asyncio.gather(first.release(lane), second.take(KIND, no, "you", "me"))
-            assert released is (taken is None)
+            released, taken = await asyncio.gather(first.release([lane]), second.take(KIND, no, "you", "me"))
+            assert released == (taken is None)
             assert await first.take(KIND, no, "me", None if released else "you") is not None
+
+    async def test_of_many_partitions_those_are_taken_that_stand_as_they_were_seen(self, journal: Journal) -> None:
+        for no in (0, 1):
+            await journal.take(KIND, no, "dead")
+        await journal.take(KIND, 2, "alive")
+        wanted = [(KIND, 0, "dead"), (KIND, 1, None), (KIND, 2, "dead"), (KIND, 3, None), (KIND, 4, "dead")]
+        lanes = await journal.take_free("me", wanted)
+        assert sorted(lanes, key=lambda lane: lane.no) == [Lane(KIND, 0, 2, 0), Lane(KIND, 3, 1, 0)]
+        assert await journal.epochs([(KIND, no) for no in range(5)]) == {
+            (KIND, 0): 2,
+            (KIND, 1): 1,
+            (KIND, 2): 1,
+            (KIND, 3): 1,
+        }
+        assert await journal.take_free("me", []) == []
+        lane = await append(journal, lanes[0] if lanes[0].no == 0 else lanes[1], turn("a", 0, 1))
+        assert await journal.take_free("you", [(KIND, 0, "me")]) == [Lane(KIND, 0, 3, lane.tail)]
+
+    async def test_of_many_who_take_many_each_partition_gets_one_owner(self, journals: Journals) -> None:
+        members = [await journals() for _ in range(4)]
+        for no in range(0, 16, 2):
+            await members[0].take(KIND, no, "dead")
+        wanted = [(KIND, no, None if no % 2 else "dead") for no in range(16)]
+        taken = await asyncio.gather(
+            *(
+                member.take_free(f"member {place}", wanted[place:] + wanted[:place])
+                for place, member in enumerate(members)
+            )
+        )
+        # Who is in another's way leaves it out, and comes again.
+        rest = await members[0].take_free("member 0", wanted)
+        numbers = [lane.no for lanes in (*taken, rest) for lane in lanes]
+        assert sorted(numbers) == list(range(16))
+        epochs = await members[0].epochs([(KIND, no) for no in range(16)])
+        assert epochs == {(KIND, no): 1 if no % 2 else 2 for no in range(16)}
 
     # The order of the outbox
 

@@ -40,6 +40,7 @@ SETTLE = "taken.cart.SettleTransfer"
 LEFT_OUT: dict[str, str] = {}
 """Commands that no request over HTTP leads to, by `taken.<kind>.<command>`, with the reason."""
 
+_SHARING = ("adopt.before", "adopt.after", "release.before", "release.after")
 _CATALOGUE = ("category_tree", "collection", "redirect")
 _IMPORTS = ("import", "importer", "product", "inventory")
 
@@ -55,7 +56,7 @@ def _of(*kinds: str) -> tuple[str, ...]:
     return tuple(name for name in STEPS if name.split(".")[1] in kinds and command(name) not in left_out)
 
 
-_OTHERS = tuple(name for name in NAMES if name not in CORE and not name.startswith(("park.", "release.")))
+_OTHERS = tuple(name for name in NAMES if name not in (*CORE, *_SHARING) and not name.startswith("park."))
 
 CHAINS: dict[str, tuple[str, ...]] = {
     **{
@@ -68,8 +69,8 @@ CHAINS: dict[str, tuple[str, ...]] = {
     "goods": _of(*_IMPORTS),
     "the catalogue": _of(*_CATALOGUE),
     "what is said": _of("review"),
-    # Only a process that shares its partitions hands any over.
-    "sharing": ("release.before:1", "release.after:1", "release.before:60", "release.after:60"),
+    # Only a process that shares its partitions takes and lets go of many at once.
+    "sharing": tuple(f"{name}:1" for name in _SHARING),
     # The parked message blocks a merge of two carts, which is what the last one of these chains waits for.
     "carts": ("park.before:1", "park.after:1", *_of("cart"), f"{SETTLE}.before"),
     "a cart that asks": ("park.before:1", f"{SETTLE}.after"),

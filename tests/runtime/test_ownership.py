@@ -10,7 +10,7 @@ import pytest_asyncio
 from tests.conformance.toys import Add, Shop, TamperedJournal, running
 from ultramarket.errors import Unavailable
 from ultramarket.ports.asking import Answer
-from ultramarket.ports.journal import ANYBODY, JournalLost, Lane
+from ultramarket.ports.journal import JournalLost, Lane
 from ultramarket.ports.mailbox import Deliver, Delivery
 from ultramarket.ports.membership import MembershipLost, Standing
 from ultramarket.runtime import ownership
@@ -84,13 +84,13 @@ class Releasing:
         self.seen: list[Any] = []
         self.watch: Partition | None = None
 
-    async def take(self, kind: str, no: int, _owner: str, _instead_of: object = ANYBODY) -> Lane:
-        self.lanes.append(Lane(kind, no, 2, 0))
-        return self.lanes[-1]
+    async def take_free(self, _owner: str, wanted: Sequence[tuple[str, int, str | None]]) -> list[Lane]:
+        self.lanes += [Lane(kind, no, 2, 0) for kind, no, _ in wanted]
+        return self.lanes
 
-    async def release(self, lane: Lane) -> bool:
-        self.seen.append((lane.no, self.watch and self.watch.lane))
-        return True
+    async def release(self, lanes: Sequence[Lane]) -> int:
+        self.seen += [(lane.no, self.watch and self.watch.lane) for lane in lanes]
+        return len(lanes)
 
 
 async def test_all_that_is_handed_over_is_let_go_of_before_the_first_of_it_is_released(shop: Shop) -> None:
@@ -126,12 +126,12 @@ async def test_a_partition_that_is_lost_while_it_is_taken_anew_is_not_kept_witho
     owner, partition = place(shop, "a")
     other = next(each for each in owner.partitions if each is not partition)
 
-    async def take_one(_journal: object, taken: Partition, _before: str | None) -> Lane:
+    async def take_again(taken: Partition) -> Lane:
         if taken is partition:
             owner.lose(partition)  # as when the lease ends, which closes the mailbox too
         return Lane(taken.kind, taken.no, 2, 0)
 
-    monkeypatch.setattr(owner, "_take_one", take_one)
+    monkeypatch.setattr(owner, "_take_again", take_again)
     await owner._take()
     assert (partition.lane, other.lane) == (None, Lane(other.kind, other.no, 2, 0))
 

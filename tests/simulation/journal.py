@@ -94,10 +94,15 @@ class SimJournal:
         check_texts((kind, owner))
         return await self._write("take", [(kind, no)], lambda: self._store.take(kind, no, owner, instead_of))
 
-    async def release(self, lane: Lane) -> bool:
-        """Own the partition no more."""
-        key = (lane.kind, lane.no)
-        return bool(await self._write("release", [key], lambda: self._store.release(lane)))
+    async def take_free(self, owner: str, wanted: Sequence[tuple[str, int, str | None]]) -> list[Lane]:
+        """Become the owner of those that can be had at once."""
+        check_texts((owner, *(kind for kind, _, _ in wanted)))
+        return await self._write("take", [], lambda: self._store.take_free(owner, wanted))
+
+    async def release(self, lanes: Sequence[Lane]) -> int:
+        """Own these partitions no more."""
+        keys = [(lane.kind, lane.no) for lane in lanes]
+        return await self._write("release", keys, lambda: sum(map(self._store.release, lanes)))
 
     async def waiting(self, lanes: Sequence[tuple[str, int]]) -> set[Place]:
         """The pairs that have a message in the outbox for these partitions."""

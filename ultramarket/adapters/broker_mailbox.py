@@ -32,7 +32,7 @@ from ultramarket.ports.broker import Broker, BrokerLost, Channel, Connection, In
 from ultramarket.ports.mailbox import Deliver, Delivery
 from ultramarket.runtime.codec import UNREADABLE, KindCodec
 from ultramarket.runtime.owner import CHANCE, Backoff
-from ultramarket.runtime.partitioning import PARTITIONS
+from ultramarket.runtime.partitioning import partitions_of
 
 log = structlog.get_logger()
 
@@ -219,7 +219,7 @@ class BrokerMailbox:
     @property
     def queues(self) -> Sequence[str]:
         """The queues of every partition there is."""
-        return [queue_of(kind, no) for kind in self._codecs for no in range(PARTITIONS)]
+        return [queue_of(kind, no) for kind in self._codecs for no in range(partitions_of(kind))]
 
     # Consuming
 

@@ -35,6 +35,8 @@ from ultramarket.ports.journal import (
 _SQL = files("ultramarket.adapters") / "sql"
 COMMIT = (_SQL / "commit.sql").read_text()
 LOAD = (_SQL / "load.sql").read_text()
+TAKE_FREE = (_SQL / "take_free.sql").read_text()
+RELEASE = (_SQL / "release.sql").read_text()
 ANSWER_SECONDS = 20.0
 """After this time without an answer the server has gone silently: it ends statements itself well before."""
 DUE_PARTS = 64
@@ -132,15 +134,14 @@ class PostgresJournal:
         )
         return Lane(kind, no, rows[0]["epoch"], rows[0]["tail"]) if rows else None
 
-    async def release(self, lane: Lane) -> bool:
-        """Own the partition no more."""
-        rows = await self._run(
-            "update partition set owner = null where kind = $1 and no = $2 and epoch = $3 returning 1",
-            lane.kind,
-            lane.no,
-            lane.epoch,
-        )
-        return bool(rows)
+    async def take_free(self, owner: str, wanted: Sequence[tuple[str, int, str | None]]) -> list[Lane]:
+        """Become the owner of those of these partitions that can be had at once."""
+        rows = await self._run(TAKE_FREE, owner, *_columns(wanted, 3))
+        return [Lane(row["kind"], row["no"], row["epoch"], row["tail"]) for row in rows]
+
+    async def release(self, lanes: Sequence[Lane]) -> int:
+        """Own these partitions no more."""
+        return len(await self._run(RELEASE, *_columns([(lane.kind, lane.no, lane.epoch) for lane in lanes], 3)))
 
     async def waiting(self, lanes: Sequence[tuple[str, int]]) -> set[Place]:
         """The pairs that have a message in the outbox for these partitions."""

@@ -5,10 +5,13 @@ import re
 from datetime import date, timedelta
 from typing import Any
 
+import msgspec
 import structlog
 
 from ultramarket.errors import UltraMarketError, Unavailable
+from ultramarket.messages.partitions import FEWER
 from ultramarket.ports.database import Database
+from ultramarket.runtime.partitioning import PARTITIONS
 
 log = structlog.get_logger()
 
@@ -19,10 +22,14 @@ LOCK_TIMEOUT = "200ms"
 """A change of the tables waits for everybody who reads them, a backup for example, and all commits wait behind it."""
 REPLIES_KEPT = timedelta(days=2)
 """Replies are kept for 24 hours from when they were written: a day's table may go when the next day's has ended too."""
+PARTITIONS_KEPT = (
+    "select (select json_object_agg(name, value)::text from setting where name like 'partitions%') as partitions"
+)
+"""Reads the numbers of partitions that a database keeps."""
 _DAY = re.compile(r"^reply_(\d{4})_(\d{2})_(\d{2})$")
 
 
-async def upkeep(database: Database, partitions: int) -> bool:
+async def upkeep(database: Database) -> bool:
     """One round: make the partitions of the months and days to come, drop the days that are over.
 
     Returns:
@@ -32,11 +39,8 @@ async def upkeep(database: Database, partitions: int) -> bool:
         UltraMarketError: the log was written with another number of partitions a kind.
         Unavailable: the database can't be reached, or the tables of tomorrow can't be made.
     """
-    rows = await database.fetch(
-        "select (select value::int from setting where name = 'partitions') as partitions, "
-        "(clock_timestamp() at time zone 'UTC')::date as today"
-    )
-    check_partitions(rows[0]["partitions"], partitions)
+    rows = await database.fetch(f"{PARTITIONS_KEPT}, (clock_timestamp() at time zone 'UTC')::date as today")
+    check_partitions(rows[0]["partitions"])
     today: date = rows[0]["today"]
     try:
         await _change(database, "select make_log_partitions($1)", today)
@@ -67,17 +71,20 @@ async def _change(database: Database, sql: str, *args: Any) -> None:
         await connection.execute(sql, *args)
 
 
-def check_partitions(stored: int | None, ours: int) -> None:
-    """Compare the number of partitions a kind.
+def check_partitions(stored: str | None) -> None:
+    """Compare the numbers of partitions with those that a database keeps, which `PARTITIONS_KEPT` reads.
 
     Raises:
         UltraMarketError: they differ.
     """
-    if stored != ours:
-        raise UltraMarketError(
-            f"This database was made with {stored} partitions a kind, this program has {ours}: they can't change once "
-            "there is data. Use the program that made it, or a new database."
-        )
+    kept = msgspec.json.decode(stored or "{}", type=dict[str, str])
+    ours = {"partitions": str(PARTITIONS), **{f"partitions.{kind}": str(count) for kind, count in FEWER.items()}}
+    for name in sorted(kept.keys() | ours.keys()):
+        if kept.get(name) != ours.get(name):
+            raise UltraMarketError(
+                f"This database was made with {name} = {kept.get(name)}, this program has {ours.get(name)}: it can't "
+                "change once there is data. Use the program that made it, or a new database."
+            )
 
 
 def expired(tables: list[str], today: date) -> list[str]:
@@ -90,13 +97,13 @@ def expired(tables: list[str], today: date) -> list[str]:
     return gone
 
 
-async def keep_up(database: Database, partitions: int) -> None:
+async def keep_up(database: Database) -> None:
     """A round every hour, until cancelled; sooner after one that could not be finished."""
     pause = EVERY_SECONDS
     while True:
         await asyncio.sleep(pause)
         try:
-            pause = EVERY_SECONDS if await upkeep(database, partitions) else AGAIN_SECONDS
+            pause = EVERY_SECONDS if await upkeep(database) else AGAIN_SECONDS
         except Unavailable as error:
             pause = AGAIN_SECONDS
             log.warning("upkeep has to wait", error=str(error))

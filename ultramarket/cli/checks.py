@@ -10,11 +10,12 @@ import asyncpg
 import msgspec
 
 from ultramarket.adapters.migrations import FOLDER, check_server, read_folder, refuse_transaction_pooler
-from ultramarket.adapters.postgres_upkeep import check_partitions
+from ultramarket.adapters.postgres_upkeep import PARTITIONS_KEPT, check_partitions
 from ultramarket.adapters.rabbitmq_topology import MAX_LENGTH, too_old
 from ultramarket.cli import status
 from ultramarket.cli.members import GONE
 from ultramarket.errors import UltraMarketError
+from ultramarket.messages.partitions import FEWER
 from ultramarket.runtime.partitioning import PARTITIONS
 
 if TYPE_CHECKING:
@@ -135,9 +136,8 @@ async def _migrations(connection: "asyncpg.Connection[asyncpg.Record]") -> Findi
 
 
 async def _partitions(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
-    stored = await connection.fetchval("select value::int from setting where name = 'partitions'")
-    check_partitions(stored, PARTITIONS)
-    return Finding("partitions", "ok", f"{PARTITIONS} a kind.")
+    check_partitions(await connection.fetchval(PARTITIONS_KEPT))
+    return Finding("partitions", "ok", f"{PARTITIONS} a kind, fewer of {', '.join(sorted(FEWER))}.")
 
 
 async def _ahead(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:

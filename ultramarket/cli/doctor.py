@@ -20,7 +20,7 @@ from ultramarket.cli.printing import FAILED, err, out, say, say_json
 from ultramarket.domain.shop import ShopRules
 from ultramarket.errors import UltraMarketError
 from ultramarket.runtime.actor import Actor, Worker
-from ultramarket.runtime.partitioning import PARTITIONS
+from ultramarket.runtime.partitioning import partitions_of
 from ultramarket.settings import Settings, config_files
 
 _MARKS = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "failed": "[bold red]failed [/]"}
@@ -93,7 +93,7 @@ def _entities(rules: ShopRules) -> list[Actor[Any, Any, Any]]:
 
 def _queues(rules: ShopRules) -> list[str]:
     """The queues of every kind of actor and worker."""
-    return [queue_of(part.kind, no) for part in _cast(rules) for no in range(PARTITIONS)]
+    return [queue_of(part.kind, no) for part in _cast(rules) for no in range(partitions_of(part.kind))]
 
 
 def _cast(rules: ShopRules) -> Sequence[Actor[Any, Any, Any] | Worker[Any]]:

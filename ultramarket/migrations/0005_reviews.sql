@@ -1,3 +1,5 @@
+insert into setting values ('partitions.review', '4');  -- as in messages/partitions.py
+
 -- Reviews as lists find them, and their ratings summed up; what was written is read from the reviews themselves.
 create table review_card (
     id text primary key,

@@ -1,3 +1,6 @@
+-- Few write to these: see messages/partitions.py.
+insert into setting values ('partitions.category_tree', '1'), ('partitions.collection', '1'), ('partitions.redirect', '1');
+
 -- The categories that a product is in, by their ids.
 alter table product_card add column categories text[] not null default '{}';
 create index product_card_categories on product_card using gin (categories) with (gin_pending_list_limit = 1024);

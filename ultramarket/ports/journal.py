@@ -247,8 +247,18 @@ class Journal(Protocol):
         """
         ...
 
-    async def release(self, lane: Lane) -> bool:
-        """Own the partition no more; False where somebody has taken it meanwhile."""
+    async def take_free(self, owner: str, wanted: Sequence[tuple[str, int, str | None]]) -> list[Lane]:
+        """Become the owner of those of these partitions that can be had at once, in one transaction.
+
+        Args:
+            owner: who takes them.
+            wanted: kind, number, and from which owner alone: a name, or None where nobody owns it. One whose owner is
+                another by now, or which a commit in flight holds, is left out.
+        """
+        ...
+
+    async def release(self, lanes: Sequence[Lane]) -> int:
+        """Own these partitions no more, in one transaction; gives how many of them nobody had taken meanwhile."""
         ...
 
     async def waiting(self, lanes: Sequence[tuple[str, int]]) -> set[Place]:

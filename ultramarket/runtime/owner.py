@@ -140,23 +140,24 @@ class Owner:
             JournalError: the store can't be reached.
         """
         async with self._changing:
-            lanes: dict[Partition, Lane] = {}
-            for partition, before in wanted:
-                if not self._committer.done_with(partition):
-                    continue  # turns of the time before we lost it still run: they would bring old states into memory
-                lane = await self._take_one(journal, partition, before)
-                if lane is not None:
-                    lanes[partition] = lane
+            # Where turns of the time before we lost it still run, they would bring old states into memory.
+            able = {(p.kind, p.no): (p, before) for p, before in wanted if self._committer.done_with(p)}
+            if not able:
+                return []
+            failpoint("adopt.before")
+            lanes = await journal.take_free(self._name, [(*key, before) for key, (_, before) in able.items()])
+            failpoint("adopt.after")
             if not lanes:
                 return []
-            taken = {(lane.kind, lane.no) for lane in lanes.values()}
+            taken = {(lane.kind, lane.no): able[lane.kind, lane.no][0] for lane in lanes}
             await prepare(taken)
             self._committer.memory.forget(taken)
-            for partition, lane in lanes.items():
+            for lane in lanes:
+                partition = taken[lane.kind, lane.no]
                 partition.begin(lane)
                 self._assigned[partition] = None
         self._taken()
-        return list(lanes)
+        return list(taken.values())
 
     async def hand_over(self, journal: Journal, partitions: Sequence[Partition]) -> None:
         """Finish what waits in partitions whose mailboxes are drained, and let go of them.
@@ -174,10 +175,9 @@ class Owner:
             lanes = [partition.lane for partition in partitions if partition.lane is not None]
             for partition in partitions:
                 self.lose(partition)  # all at once: sweeps and timers would bring work while others are released
-            for lane in lanes:
-                failpoint("release.before")
-                await journal.release(lane)
-                failpoint("release.after")
+            failpoint("release.before")
+            await journal.release(lanes)
+            failpoint("release.after")
 
     def lose(self, partition: Partition) -> None:
         """A partition is not ours any more: commands that wait are answered, messages left to the outbox."""
@@ -191,7 +191,7 @@ class Owner:
         async with self._changing:
             for partition in self.partitions:
                 if partition in self._assigned:
-                    lane = await self._take_one(self._committer.journal, partition, self._name)
+                    lane = await self._take_again(partition)
                     # It may have been lost meanwhile, and its mailbox closed with it: then it is to be adopted anew.
                     partition.lane = lane if partition in self._assigned else None
             for partition in [each for each in self._assigned if each.lane is None]:
@@ -205,11 +205,11 @@ class Owner:
         self.first.set()
         self._taken()
 
-    async def _take_one(self, journal: Journal, partition: Partition, before: str | None) -> Lane | None:
-        """Take a partition; where others may own it, only if the owner is still the one that we saw."""
+    async def _take_again(self, partition: Partition) -> Lane | None:
+        """Take a partition once a commit in flight has ended; where others may own it, only if it is still ours."""
         failpoint("take.before")
-        instead_of = before if self._shared else ANYBODY
-        lane = await journal.take(partition.kind, partition.no, self._name, instead_of)
+        instead_of = self._name if self._shared else ANYBODY
+        lane = await self._committer.journal.take(partition.kind, partition.no, self._name, instead_of)
         failpoint("take.after")
         return lane
 

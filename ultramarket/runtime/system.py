@@ -30,7 +30,7 @@ from ultramarket.runtime.memory import Entity, Memory
 from ultramarket.runtime.owner import CHANCE, GivingUp, Owner, outcome_unknown, shutting_down
 from ultramarket.runtime.ownership import Ownership, settled
 from ultramarket.runtime.partition import Partition, answer_to
-from ultramarket.runtime.partitioning import PARTITIONS, partition_of
+from ultramarket.runtime.partitioning import partition_of, partitions_of
 from ultramarket.runtime.poison import DELAYS, Poison
 from ultramarket.runtime.reader import Reader
 from ultramarket.runtime.showing import Showcase
@@ -399,7 +399,7 @@ class Runtime:
             ours = []
             for kind in self._codecs:
                 wake = pool.ready if kind in self._workers else committer.ready
-                for no in range(PARTITIONS):
+                for no in range(partitions_of(kind)):
                     if no % len(self._committers) == index:
                         partition = Partition(kind, no, self._options.mailbox_limit, wake, self._sweeper.request)
                         self._partitions[kind, no] = partition

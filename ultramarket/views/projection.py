@@ -9,7 +9,7 @@ import structlog
 
 from ultramarket.errors import Unavailable
 from ultramarket.ports.database import Connection, Database
-from ultramarket.runtime.partitioning import PARTITIONS
+from ultramarket.runtime.partitioning import PARTITIONS, partitions_of
 
 BATCH = 50
 """Events of one partition in one turn, at most."""
@@ -23,7 +23,7 @@ Place = tuple[str, int]
 
 _ENTER = """
 insert into view_offset (view, kind, no)
-select $1, kind, no from unnest($2::text[]) as kind, generate_series(0, $3 - 1) as no
+select $1, kind, no from unnest($2::text[], $3::int[]) as k (kind, n), generate_series(0, n - 1) as no
 on conflict do nothing
 """
 _LOOK = """
@@ -157,7 +157,8 @@ class Projection:
 
     async def enter(self) -> None:
         """Begin at the beginning of the log, unless it has begun already."""
-        await self._database.execute(_ENTER, self.name, list(self.view.kinds), PARTITIONS)
+        kinds = list(self.view.kinds)
+        await self._database.execute(_ENTER, self.name, kinds, [partitions_of(kind) for kind in kinds])
 
     async def look(self) -> Standing:
         """See where the view stands."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from ultramarket.ports.database import Database
-from ultramarket.runtime.partitioning import PARTITIONS
+from ultramarket.runtime.partitioning import partitions_of
 from ultramarket.views.follower import POLL_SECONDS, Follower
 from ultramarket.views.projection import BATCH, View
 
@@ -63,7 +63,7 @@ class Projector:
             False when a view has not passed it in time.
         """
         following = [follower for follower in self._followers.values() if kind in follower.view.kinds]
-        if not 0 <= no < PARTITIONS:
+        if not 0 <= no < partitions_of(kind):
             return not following
         return all(await asyncio.gather(*(follower.wait(kind, no, seq, timeout) for follower in following)))
 
