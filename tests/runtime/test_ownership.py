@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -162,13 +163,17 @@ class Members:
 
     def __init__(self) -> None:
         self.standing: Standing | None = None
-        self.told = 0
+        self.seen: list[str] = []
         self.heard = lambda: None
 
     async def tell(self) -> None:
-        self.told += 1
+        self.seen.append("partitions are free")
+
+    async def leave(self) -> None:
+        self.seen.append("left")
 
     async def beat(self, *, owns: bool, figures: Mapping[str, Any]) -> Standing:  # noqa: ARG002 - nobody looks
+        self.seen.append("owns" if owns else "stands by")
         if self.standing is None:
             raise MembershipLost("The database does not answer.")
         return self.standing
@@ -324,4 +329,25 @@ async def test_a_command_that_is_never_answered_holds_up_a_hand_over_for_a_while
     monkeypatch.setattr(ownership, "DRAIN_SECONDS", 0.01)
     member.door.answered.clear()  # as where the owner gave up, or its commit hangs
     await member.beat("one", one=False, two=True)
+    assert (member.partition.lane, member.door.consumed) == (None, False)
+
+
+async def test_who_leaves_owns_nothing_in_the_eyes_of_the_others_before_it_lets_go(member: Member) -> None:
+    async def close() -> None:
+        pass
+
+    member.ownership._journal = SimpleNamespace(close=close)  # type: ignore[assignment]  # the part that it uses
+    member.members.seen.clear()
+    await member.ownership.leave()
+    assert member.members.seen == ["stands by", "partitions are free", "left"]
+    assert (member.partition.lane, member.door.consumed) == (None, False)
+
+
+async def test_who_leaves_without_the_database_lets_go_all_the_same(member: Member) -> None:
+    async def close() -> None:
+        pass
+
+    member.ownership._journal = SimpleNamespace(close=close)  # type: ignore[assignment]  # as above
+    member.members.standing = None
+    await member.ownership.leave()
     assert (member.partition.lane, member.door.consumed) == (None, False)

@@ -109,6 +109,7 @@ _BY_REASON: dict[str, tuple[Wait, ...]] = {
     "tells of itself, and writes nothing that anything but a choice depends on": (
         ("ownership", "Ownership.leave", "self._membership.leave()"),
         ("ownership", "Ownership._beat", "self._membership.beat(owns=self._can_own(), figures=self._figures())"),
+        ("ownership", "Ownership._stand_by", "self._membership.beat(owns=False, figures=self._figures())"),
         ("ownership", "Ownership.start", "self._membership.join(self._name)"),
     ),
     "what comes in is answered or goes back to the broker; a partition is still ours afterwards": (

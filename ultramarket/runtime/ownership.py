@@ -102,12 +102,20 @@ class Ownership:
         """Hand everything over, and be a member no more."""
         self._leaving = True
         async with self._turn:
+            await self._stand_by()
             try:
                 await self._hand_over([p for p in self._partitions.values() if p.lane is not None])
             except JournalError as error:
                 log.warning("not handed over; others take it when our session ends", error=str(error))
             await self._membership.leave()
             await self._journal.close()
+
+    async def _stand_by(self) -> None:
+        """Tell the others that we own nothing from now on: what we let go of is theirs at once, not with a later beat."""
+        try:
+            await self._membership.beat(owns=False, figures=self._figures())
+        except MembershipLost as error:
+            log.warning("this member can't see the others", error=str(error), lives=self.lives())
 
     async def _beat(self) -> None:
         if self._leaving:
