@@ -98,9 +98,8 @@ def test_a_healthy_shop_has_nothing_to_mend(runner: CliRunner) -> None:
     assert code == 0
     assert {state for state, _ in found.values()} == {"ok"}
     assert list(found) == [
-        "settings", "server", "pooler", "durability", "connections", "migrations", "partitions", "log ahead", "messages",
-        "views",
-        "disk", "secrets",
+        "settings", "server", "pooler", "durability", "connections", "migrations", "partitions", "log ahead",
+        "messages", "views", "disk", "secrets",
     ]  # fmt: skip
     text = runner.invoke(app, ["doctor"]).stdout
     assert "ok      durability   A commit is on disk before it is answered.\n" in text

@@ -16,6 +16,7 @@ from ultramarket.ports.mailbox import Deliver, Delivery
 from ultramarket.ports.membership import MembershipLost, Standing
 from ultramarket.runtime import ownership
 from ultramarket.runtime.clock import Clock
+from ultramarket.runtime.committer import Limits
 from ultramarket.runtime.following import Following
 from ultramarket.runtime.owner import Owner
 from ultramarket.runtime.ownership import Ownership
@@ -75,6 +76,30 @@ async def test_turns_of_a_partition_that_was_lost_before_their_commit_are_not_wr
     assert good.version == 1
     assert shop.knobs.commits == [[other]]
     assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == []
+
+
+async def test_what_waits_behind_the_entities_of_a_lost_partition_is_judged(dsn: str) -> None:
+    options = Options(committers=1, limits=Limits(entities=2))
+    async with running(Shop(dsn, options=options)) as shop:
+        owner, partition = place(shop, "a")
+        names = [f"n{number}" for number in range(400)]
+        lost = [name for name in names if partition_of("toy", name) == partition.no][:3]
+        other, first = [name for name in names if partition_of("toy", name) != partition.no][:2]
+        asks: list[asyncio.Task[Any]] = []
+
+        async def more_comes_and_some_is_lost(_: TamperedJournal) -> None:
+            if not asks:
+                asks.extend(asyncio.create_task(shop.ask("toy", name, Add())) for name in (*lost, other))
+                while partition.depth < len(lost):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0)
+                owner.lose(partition)
+
+        shop.knobs.before_commit = more_comes_and_some_is_lost
+        await shop.ask("toy", first, Add())
+        async with asyncio.timeout(20):
+            *gone, answered = await asyncio.gather(*asks, return_exceptions=True)
+    assert [error.code for error in gone] == ["not_ready"] * 3
+    assert answered.version == 1
 
 
 class Releasing:

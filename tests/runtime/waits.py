@@ -44,7 +44,7 @@ _BY_REASON: dict[str, tuple[Wait, ...]] = {
         ("poison", "Poison.run", "self._to_park.get()"),
         ("sweeper", "Sweeper.run", "wait_within(self._asked, EVERY)"),
         ("system", "Runtime._unless_failed", "asyncio.wait((task, failure), return_when=asyncio.FIRST_COMPLETED)"),
-        ("system", "Runtime._unless_failed", "task if task.done() else failure"),
+        ("system", "Runtime._unless_failed", "failure if failure.done() else task"),
         ("system", "Runtime.failure", "asyncio.shield(self.failed)"),
         ("timers", "Timers.follow", "wait_within(self._stale, HORIZON / 2)"),
         ("timers", "Timers.run", "wait_within(self._changed, max(pause, 0.001))"),

@@ -134,8 +134,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def kill(self, process: Process) -> None:
         """End a process, wherever it is. Its tasks stay in memory, so that nothing of them is closed meanwhile."""
         process.alive = False
-        for step in process.ready:  # who waited for these tasks would have been told of their ends
-            self._untold.update(each for each in step.parameters if isinstance(each, NumberedTask))
+        if process.ready:  # who was about to run may have waited for the end of any of its tasks
+            self._untold.update(each for each in self._tasks if each.process is process and each.done())
         process.ready.clear()
         if process in self._processes:
             self._processes.remove(process)

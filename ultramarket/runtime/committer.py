@@ -130,7 +130,8 @@ class Committer:
                 raise Fenced("another process has taken a partition of ours")
             units = self._gather()
             if not units:
-                self._work.clear()
+                if not self._ready:  # all that was looked at may be gone, as after a partition was lost, and more wait
+                    self._work.clear()
                 continue
             self._in_flight = {id(d): (unit.partition, d) for unit in units for d in unit.deliveries}
             await self._process(units)

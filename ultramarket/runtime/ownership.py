@@ -111,7 +111,7 @@ class Ownership:
             await self._journal.close()
 
     async def _stand_by(self) -> None:
-        """Tell the others that we own nothing from now on: what we let go of is theirs at once, not with a later beat."""
+        """Tell the others that we own nothing from now on: then what we let go of is theirs at once."""
         try:
             await self._membership.beat(owns=False, figures=self._figures())
         except MembershipLost as error:

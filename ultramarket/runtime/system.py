@@ -429,12 +429,13 @@ class Runtime:
         task, failure = asyncio.ensure_future(work), asyncio.ensure_future(self.failure())
         try:
             await asyncio.wait((task, failure), return_when=asyncio.FIRST_COMPLETED)
-            await (task if task.done() else failure)
+            await (failure if failure.done() else task)
         except GivingUp as error:
             raise UltraMarketError(f"The start was given up: {error}.") from error
         finally:
-            task.cancel()
-            failure.cancel()
+            for one in (task, failure):
+                if not one.cancel() and not one.cancelled():
+                    one.exception()  # told by the other one, or by whoever runs the platform
 
     async def _first_taken(self) -> None:
         try:
