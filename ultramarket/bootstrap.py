@@ -335,10 +335,15 @@ class _Assembly:
             database = "ok"
         except Unavailable as error:
             database = str(error)
-        return {
+        stores = {
             "database": database,
             "actors": "ok" if self.runtime.ready() else "taking its partitions",
+            "cache": self.cache.state,
         }
+        if isinstance(self.mailbox, BrokerMailbox):
+            since = self.mailbox.lost_since()
+            stores["broker"] = "ok" if since is None else "can't be reached"
+        return stores
 
 
 def connections_at_most(settings: Settings) -> int:

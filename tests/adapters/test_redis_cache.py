@@ -57,10 +57,12 @@ async def test_a_redis_that_is_not_there_is_an_empty_cache_and_is_left_alone_for
         await cache.set("b", b"1", 60)
         await cache.delete("a")
     assert [line["event"] for line in logs] == ["the cache can't be reached"]
+    assert cache.state.startswith("Redis can't be reached: ")
     server.connected = True
     assert await cache.get("a") is None
     now += PAUSE_SECONDS
     assert await cache.get("a") == b"1"
+    assert cache.state == "ok"
 
 
 async def test_nobody_listening_is_no_error() -> None:

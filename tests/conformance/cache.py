@@ -14,6 +14,10 @@ class CacheContract:
         assert await cache.get("a") == value
         assert await cache.get("b") is None
 
+    async def test_it_says_that_it_is_well(self, cache: Cache) -> None:
+        await cache.set("a", b"1", LONG)
+        assert cache.state == "ok"
+
     async def test_the_empty_value_is_a_value(self, cache: Cache) -> None:
         await cache.set("a", b"", LONG)
         assert await cache.get("a") == b""

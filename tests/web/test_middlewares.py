@@ -126,6 +126,9 @@ async def test_metrics_count_requests_by_route(client: Client) -> None:
 async def test_live_and_ready_tell_how_it_is(client: Client, world: World) -> None:
     assert (await client.get("/health/live")).status == 200
     assert await (await client.get("/health/ready")).json() == {"status": "ok", "stores": world.stores}
+    world.stores["cache"] = "can't be reached"
+    answer = await client.get("/health/ready")
+    assert (answer.status, (await answer.json())["status"]) == (200, "degraded")
     world.stores["views"] = "can't be reached"
     answer = await client.get("/health/ready")
     assert (answer.status, (await answer.json())["stores"]["views"]) == (503, "can't be reached")

@@ -33,6 +33,7 @@ class RedisCache:
         self._prefix = prefix
         self._clock = clock
         self._again_at = 0.0
+        self._trouble = ""
 
     @classmethod
     def at(cls, url: str) -> Self:
@@ -42,6 +43,11 @@ class RedisCache:
             ValueError: this is no URL of a Redis.
         """
         return cls(Redis.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS))
+
+    @property
+    def state(self) -> str:
+        """`ok`, or what Redis said when it was asked last."""
+        return f"Redis can't be reached: {self._trouble}" if self._trouble else "ok"
 
     async def get(self, key: str) -> bytes | None:
         """The value; None where it is not there, too old, or Redis can't be reached."""
@@ -69,8 +75,11 @@ class RedisCache:
         if self._clock() < self._again_at:
             return None
         try:
-            return await call()
+            answer = await call()
         except (RedisError, OSError, TimeoutError) as error:
+            self._trouble = str(error) or type(error).__name__
             self._again_at = self._clock() + PAUSE_SECONDS
             _log.warning("the cache can't be reached", error=str(error), again_in=PAUSE_SECONDS)
             return None
+        self._trouble = ""
+        return answer

@@ -10,6 +10,11 @@ class Cache(Protocol):
     events has another key, so that nobody has to find and delete the old one. A cache may forget at any time.
     """
 
+    @property
+    def state(self) -> str:
+        """`ok`, or why nothing is kept just now."""
+        ...
+
     async def get(self, key: str) -> bytes | None:
         """The value; None where it is not there, too old, or the cache can't be reached."""
         ...

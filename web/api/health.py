@@ -12,12 +12,20 @@ async def live(_: web.Request) -> web.Response:
     return json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
 
+BESIDE = frozenset({"broker", "cache"})
+"""Stores without which requests are answered all the same: what needs one of them gets an answer of its own."""
+
+
 async def ready(request: web.Request) -> web.Response:
-    """200 when every store is there, else 503; each store is named with its state."""
+    """200 when requests can be answered, else 503; each store is named with its state.
+
+    `degraded` is a shop that goes on without a store: no reason to send its visitors elsewhere, where it is no better.
+    """
     stores = await request.app[SHOP].health()
-    well = all(state == "ok" for state in stores.values())
-    document = {"status": "ok" if well else "unavailable", "stores": stores}
-    return json_response(document, 200 if well else 503, {"Cache-Control": "no-store"})
+    away = {name for name, state in stores.items() if state != "ok"}
+    status = "unavailable" if away - BESIDE else "degraded" if away else "ok"
+    document = {"status": status, "stores": stores}
+    return json_response(document, 503 if status == "unavailable" else 200, {"Cache-Control": "no-store"})
 
 
 async def metrics(request: web.Request) -> web.Response:
