@@ -235,7 +235,10 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_the_help_and_the_refusal_of_an_unknown_name_name_all_benchmarks() -> None:
-    names = "add-to-cart, hot-sku, checkout, products, mixed, entities, orders, rebuild, import, live, start, replicas"
+    names = (
+        "add-to-cart, hot-sku, checkout, products, mixed, entities, orders, search, rebuild, import, live, start, "
+        "replicas"
+    )
     assert list(BENCHMARKS) == names.split(", ")
     assert names in " ".join(run("--help").stdout.split())
     refused = run("nothing")

@@ -126,6 +126,14 @@ class Broker:
         for connection in self._all():
             connection.to_broker.resume()
 
+    def nack(self, share: float) -> None:
+        """Queues are in trouble, e.g. without a leader: they refuse so many of the messages that are published.
+
+        See https://www.rabbitmq.com/docs/confirms#when-publishes-are-confirmed.
+        """
+        for queue in self.queues.values():
+            queue.nacks = share
+
     def switch(self, queue: str) -> None:
         """Make another consumer the active one, if there is any; what the first held is delivered again."""
         self.queues[queue].switch()

@@ -121,6 +121,7 @@ class QuorumQueue:
         self.returns: deque[Item] = deque()
         self.consumers: list[Consumer] = []
         self.dead: list[Item] = []
+        self.nacks = 0.0
         self._random = random
         self._max_length = max_length
         self._delivery_limit = delivery_limit
@@ -130,14 +131,14 @@ class QuorumQueue:
         return len(self.ready) + len(self.returns)
 
     def publish(self, body: bytes, confirm: Callable[[bool], None]) -> None:
-        """Append once the log is written, then confirm; refuse when full (x-overflow=reject-publish).
+        """Append once the log is written, then confirm; refuse when full (x-overflow=reject-publish) or in trouble.
 
         Only messages that are ready count, and what is being written may exceed the limit a little
         (https://www.rabbitmq.com/docs/maxlength).
         """
 
         def written() -> None:
-            if len(self) >= self._max_length:
+            if len(self) >= self._max_length or (self.nacks and self._random.random() < self.nacks):
                 confirm(False)  # noqa: FBT003 - a nack
                 return
             self.ready.append(Item(body))
